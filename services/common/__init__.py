@@ -1,0 +1,1 @@
+"""What every service shares: sidecar client, database, tokens, observability, event routes."""

@@ -1,0 +1,1 @@
+"""One outside thing each; plain values in and out."""

@@ -1,0 +1,1 @@
+"""The commands as typed, one file per noun: parse, request, call, show."""
