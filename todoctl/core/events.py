@@ -1,0 +1,171 @@
+"""The events of the platform: what a record on each topic says, and its CloudEvents 1.0 envelope."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid4
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = "1.0"
+
+TASK_EVENTS = "task-events"
+REMINDERS = "reminders"
+TASK_UPDATES = "task-updates"
+DEAD_LETTERS = "dlq-events"
+
+
+def _to_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+Utc = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+
+
+class Payload(BaseModel):
+    """Data of an event; a field that a newer producer added is ignored by an older consumer."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class SeriesSnapshot(Payload):
+    """Where a task stands in its recurring series: the rule, the zone and the wall times that decide what is next.
+
+    `anchor` and `due_local` are wall times in `zone`; `index` counts occurrences from 1.
+    """
+
+    series_id: int
+    rule: dict[str, Any]
+    zone: str
+    anchor: datetime
+    due_local: datetime
+    index: Annotated[int, Field(ge=1)]
+
+
+class TaskSnapshot(Payload):
+    """A task as it was right after the change."""
+
+    id: int
+    user_id: int
+    title: str
+    description: str = ""
+    status: Literal["open", "completed", "deleted"]
+    priority: Literal["low", "medium", "high", "urgent"] = "medium"
+    tags: tuple[str, ...] = ()
+    due_date: Utc | None = None
+    reminder_offset: str | None = None
+    parent_task_id: int | None = None
+    series: SeriesSnapshot | None = None
+    version: Annotated[int, Field(ge=1)]
+    created_at: Utc
+    updated_at: Utc
+    completed_at: Utc | None = None
+
+
+class Event(Payload):
+    """What all events carry.
+
+    `user_seq` grows by one with each change of the user's data; events of one change share it.
+    `version` is the task's version after the change.
+    """
+
+    schema_version: str = SCHEMA_VERSION
+    event_id: UUID = Field(default_factory=uuid4)
+    event_type: str
+    user_id: int
+    task_id: int
+    user_seq: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1)]
+    occurred_at: Utc
+    correlation_id: str
+
+
+class TaskChange(Payload):
+    """The task after the change and the names of the fields that the change touched."""
+
+    task: TaskSnapshot
+    changed: tuple[str, ...] = ()
+
+
+class TaskEvent(Event):
+    """Something happened to a task (topic task-events)."""
+
+    event_type: Literal["task.created", "task.updated", "task.completed", "task.reopened", "task.deleted"]
+    payload: TaskChange
+
+
+class ReminderDetail(Payload):
+    """A reminder: when it was due to be sent, for which due date, and what came of it."""
+
+    reminder_id: int
+    trigger_at: Utc
+    due_date: Utc
+    title: str
+    description: str = ""
+    message_id: str | None = None
+    reason: str | None = None
+
+
+class ReminderEvent(Event):
+    """A reminder is due, or what came of sending it (topic reminders)."""
+
+    event_type: Literal["reminder.due", "reminder.sent", "reminder.failed", "reminder.unknown"]
+    payload: ReminderDetail
+
+
+class TaskUpdateEvent(Event):
+    """A task's new state for the user's open pages (topic task-updates)."""
+
+    event_type: Literal["task.sync"]
+    payload: TaskChange
+
+
+EVENT_MODELS: dict[str, type[TaskEvent | ReminderEvent | TaskUpdateEvent]] = {
+    TASK_EVENTS: TaskEvent,
+    REMINDERS: ReminderEvent,
+    TASK_UPDATES: TaskUpdateEvent,
+}
+
+
+class UnsupportedVersionError(ValueError):
+    """The event's major schema version is not one that this code reads."""
+
+
+def partition_key(user_id: int) -> str:
+    """The Kafka message key: one user's events share a partition."""
+    return str(user_id)
+
+
+def to_cloud_event(event: Event, *, source: str) -> dict[str, Any]:
+    """The CloudEvents 1.0 JSON envelope around `event`; `id` is the event's id.
+
+    Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+    """
+    return {
+        "specversion": "1.0",
+        "id": str(event.event_id),
+        "type": event.event_type,
+        "source": source,
+        "subject": f"task/{event.task_id}",
+        "time": event.occurred_at.isoformat(),
+        "datacontenttype": "application/json",
+        "data": event.model_dump(mode="json"),
+    }
+
+
+def parse_event(topic: str, envelope: dict[str, Any]) -> TaskEvent | ReminderEvent | TaskUpdateEvent:
+    """The event inside a CloudEvents envelope from `topic`.
+
+    Raises:
+        UnsupportedVersionError: the major schema version is not ours.
+        ValueError: the data does not fit the topic's model (pydantic's ValidationError is one).
+        KeyError: no event is defined for `topic`.
+    """
+    data = envelope.get("data")
+    if not isinstance(data, dict):
+        raise ValueError("the envelope has no JSON object as data")  # noqa: TRY004 - callers handle one kind of bad value
+    version = str(data.get("schema_version", ""))
+    if version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+        raise UnsupportedVersionError(f"schema_version {version[:20]!r}; this consumer reads {SCHEMA_VERSION}")
+    return EVENT_MODELS[topic].model_validate(data)

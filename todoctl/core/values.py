@@ -1,0 +1,128 @@
+"""The chart's values as a model: which services, topics and Dapr components there are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
+Role = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Port = Annotated[int, Field(ge=1024, le=65535)]
+Path = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9/._*-]*$")]
+
+
+class Section(BaseModel):
+    """A part of the values file: keys in camelCase, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class BulkSubscribe(Section):
+    """Deliver up to `max_messages` records in one call, waiting at most `max_await_ms` milliseconds for them."""
+
+    max_messages: Annotated[int, Field(ge=1, le=10_000)]
+    max_await_ms: Annotated[int, Field(ge=1, le=60_000)]
+
+
+class Subscription(Section):
+    """A topic that a service consumes and the route its sidecar posts the records to."""
+
+    topic: Name
+    route: Path
+    bulk: BulkSubscribe | None = None
+
+
+class Invocation(Section):
+    """Paths of another service that this one may call through its sidecar."""
+
+    service: Name
+    paths: tuple[Path, ...]
+    verbs: tuple[str, ...] = ("GET",)
+
+
+class Database(Section):
+    """The PostgreSQL role that a service connects as."""
+
+    role: Role
+
+
+class Service(Section):
+    """One service: its port, what it may use, what it consumes and produces."""
+
+    port: Port
+    database: Database | None = None
+    state: bool = False
+    jobs: bool = False
+    publishes: tuple[Name, ...] = ()
+    subscribes: tuple[Subscription, ...] = ()
+    invokes: tuple[Invocation, ...] = ()
+
+
+class Topic(Section):
+    """A Kafka topic; retention in hours."""
+
+    partitions: Annotated[int, Field(ge=1, le=1000)]
+    retention_hours: Annotated[int, Field(ge=1)]
+
+
+class Kafka(Section):
+    """What every topic of ours has in common; sizes in bytes."""
+
+    replication: Annotated[int, Field(ge=1, le=9)] = 3
+    min_in_sync_replicas: Annotated[int, Field(ge=1, le=9)] = 2
+    max_message_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
+
+
+class Component(Section):
+    """A Dapr component: its name and the metadata that no environment changes."""
+
+    name: Name
+    metadata: dict[str, str] = {}
+
+
+class StateStore(Component):
+    """The Dapr state store: the role that owns its tables and their prefix."""
+
+    role: Role
+    table_prefix: Role
+
+
+class Tracing(Section):
+    """Dapr tracing: the share of calls that are sampled, 0 to 1."""
+
+    sampling_rate: str = "0"
+
+
+class Dapr(Section):
+    """The Dapr components and settings that all environments share."""
+
+    log_level: Annotated[str, StringConstraints(pattern="^(debug|info|warn|error)$")] = "info"
+    pubsub: Component
+    statestore: StateStore
+    secretstore: Component
+    tracing: Tracing = Tracing()
+
+
+class Values(Section):
+    """The whole values file; every name that one entry refers to is defined by another."""
+
+    services: dict[Name, Service]
+    topics: dict[Name, Topic]
+    kafka: Kafka = Kafka()
+    dapr: Dapr
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        for name, service in self.services.items():
+            topics = {*service.publishes, *(subscription.topic for subscription in service.subscribes)}
+            if unknown := topics - set(self.topics):
+                raise ValueError(f"services.{name}: no such topic: {', '.join(sorted(unknown))}")
+            targets = {invocation.service for invocation in service.invokes}
+            if unknown := targets - set(self.services):
+                raise ValueError(f"services.{name}: no such service: {', '.join(sorted(unknown))}")
+        ports = [service.port for service in self.services.values()]
+        if len(set(ports)) != len(ports):
+            raise ValueError("services: two services have the same port")
+        return self
