@@ -1,0 +1,135 @@
+"""The root command: global options, the lazy command table, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from todoctl import __version__
+from todoctl.errors import TodoctlError
+
+# Group, command, one line of help. A command's module is imported when the command runs: `--help` and completion
+# stay as quick as Typer itself.
+COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "Platform": (
+        ("up", "Bring the platform up and prove that it works."),
+        ("down", "Stop the platform; --purge also removes its data."),
+        ("restart", "Restart services with their sidecars, after an edit for instance."),
+        ("status", "Show every part with its observed health."),
+        ("doctor", "Check everything that can be wrong and name the command that fixes it."),
+        ("logs", "Show logs of apps and sidecars, merged in time order."),
+        ("open", "Print every address; on a terminal open the page."),
+        ("smoke", "Play the main job through the public API and show its timeline."),
+    ),
+    "Data": (("db", "Show or migrate the database schema."),),
+    "Setup": (
+        ("tools", "List or install the programs that the local environment runs."),
+        ("env", "List environments and show where each setting comes from."),
+    ),
+}
+
+
+class _Lazy(TyperCommand):
+    """A command's name and help; the command itself is loaded when it is resolved."""
+
+    def load(self) -> Any:
+        module = import_module(f"todoctl.commands.{self.name}")
+        command = typer.main.get_command(module.app)
+        command.name = self.name
+        return command
+
+
+class Shell(TyperGroup):
+    """The root group: loads commands lazily and turns known errors into a message and an exit code."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        for commands in COMMANDS.values():
+            for name, text in commands:
+                self.add_command(_Lazy(name, help=text, rich_markup_mode=None), name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Resolve as usual, then put the real command in the place of its table entry."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, _Lazy) else command, rest
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The table entry for help; the real command where completion walks on into it."""
+        command = super().get_command(ctx, cmd_name)
+        if ctx.resilient_parsing and isinstance(command, _Lazy):
+            return command.load()
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the command table, one section per group."""
+        for group, commands in COMMANDS.items():
+            with formatter.section(group):
+                formatter.write_dl([(name, text) for name, text in commands if name in self.commands])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; this is the only place that knows exit codes."""
+        try:
+            return super().invoke(ctx)
+        except TodoctlError as error:
+            from todoctl import screen
+
+            screen.fail(error)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            sys.stderr.write("✗ interrupted\n")
+            raise typer.Exit(130) from error
+        except BrokenPipeError as error:
+            # The reader went away (`| head`): that is its right, and no failure of ours.
+            sys.stdout = None  # type: ignore[assignment]
+            raise typer.Exit(0) from error
+
+
+@dataclass(frozen=True)
+class Globals:
+    """The global options as typed; commands turn them into settings."""
+
+    environment: str | None
+    config: Path | None
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"todoctl {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=Shell,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unhealthy, 4 differences, 5 verdict failed, "
+    "6 partly done, 7 timed out, 8 refused, 9 something is missing, 130 interrupted.",
+)
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "-e", "--environment", metavar="NAME", help="Environment: local, minikube, cloud or one of yours."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Configuration file instead of todoctl.toml.")
+    ] = None,
+    _version: Annotated[
+        bool, typer.Option("-V", "--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Run an event-driven Todo platform: bring it up, look inside, repair it."""
+    ctx.obj = Globals(environment, config)
