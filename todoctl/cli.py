@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -66,7 +67,7 @@ class Shell(TyperGroup):
             return command.load()
         return command
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
         """Write the command table, one section per group."""
         for group, commands in COMMANDS.items():
             with formatter.section(group):
@@ -86,7 +87,7 @@ class Shell(TyperGroup):
             raise typer.Exit(130) from error
         except BrokenPipeError as error:
             # The reader went away (`| head`): that is its right, and no failure of ours.
-            sys.stdout = None  # type: ignore[assignment]
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from error
 
 

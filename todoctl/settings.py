@@ -38,7 +38,7 @@ class SecretReference(_Section):
         if isinstance(value, str):
             raise ValueError(
                 'secrets are given by reference only: { env = "NAME" }, { file = "PATH" } or { kubernetes = "SECRET/KEY" }'
-            )  # noqa: TRY004 - pydantic turns ValueError into its own
+            )
         if isinstance(value, dict) and len(value) != 1:
             raise ValueError("a secret reference has exactly one of env, file, kubernetes")
         return value

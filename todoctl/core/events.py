@@ -164,7 +164,7 @@ def parse_event(topic: str, envelope: dict[str, Any]) -> TaskEvent | ReminderEve
     """
     data = envelope.get("data")
     if not isinstance(data, dict):
-        raise ValueError("the envelope has no JSON object as data")  # noqa: TRY004 - callers handle one kind of bad value
+        raise ValueError("the envelope has no JSON object as data")
     version = str(data.get("schema_version", ""))
     if version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
         raise UnsupportedVersionError(f"schema_version {version[:20]!r}; this consumer reads {SCHEMA_VERSION}")

@@ -1,0 +1,120 @@
+"""The program that starts each part: waits for what it needs, drops the user, dies with its parent, then becomes it.
+
+Run as `python -I -S launcher.py SPEC.json`; it imports the standard library only, so that it costs little.
+The spec is {"name", "argv", "env", "cwd", "needs": [probe], "user": uid | null, "parent_death_signal": int,
+"identity": path, "marker": path}; a probe is "tcp:HOST:PORT", "http:HOST:PORT/PATH" (2xx), "postgres:HOST:PORT" (accepts
+sessions) or "file:PATH".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+
+_LONGEST_WAIT = 2.0  # seconds between two looks at a dependency, at most
+_LONGEST_BACKOFF = 5.0  # seconds before starting a part again that keeps dying, at most
+_STABLE = 20.0  # seconds after which a start no longer counts as one of a row
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main(spec_path: str) -> None:
+    """Start the part that the spec describes, in the place of this process."""
+    spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
+    parent = os.getppid()
+    _back_off(Path(spec["identity"]))
+    for probe in spec["needs"]:
+        _wait(spec["name"], probe)
+    _become(spec, parent)
+
+
+def _back_off(identity: Path) -> None:
+    """Wait longer the more often the part died soon after its start; supervisord itself would give up."""
+    try:
+        last = json.loads(identity.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    row = last.get("row", 0) + 1 if time.time() - last.get("started", 0) < _STABLE else 0
+    os.environ["_TODOCTL_ROW"] = str(row)
+    if row > 1:
+        time.sleep(min(_LONGEST_BACKOFF, 0.1 * 2**row))
+
+
+def _wait(name: str, probe: str) -> None:
+    pause, said = 0.05, 0.0
+    while not _answers(probe):
+        if time.monotonic() - said > 5:
+            said = time.monotonic()
+            print(json.dumps({"level": "info", "service": name, "message": f"waiting for {probe}"}), flush=True)
+        time.sleep(pause)
+        pause = min(_LONGEST_WAIT, pause * 1.3)
+
+
+def _answers(probe: str) -> bool:
+    kind, _, target = probe.partition(":")
+    if kind == "file":
+        return Path(target).exists()
+    address, _, path = target.partition("/")
+    host, _, port = address.rpartition(":")
+    try:
+        if kind == "http":
+            connection = http.client.HTTPConnection(host, int(port), timeout=1)
+            connection.request("GET", f"/{path}")
+            return 200 <= connection.getresponse().status < 300
+        with socket.create_connection((host, int(port)), timeout=1) as link:
+            return kind != "postgres" or _accepts_sessions(link)
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _accepts_sessions(link: socket.socket) -> bool:
+    """Whether PostgreSQL asks for authentication; while it starts it answers with an error instead.
+
+    Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
+    """
+    body = struct.pack("!i", 196608) + b"user\0todo_probe\0\0"
+    link.sendall(struct.pack("!i", len(body) + 4) + body)
+    answer = link.recv(1)
+    return answer == b"R"
+
+
+def _become(spec: dict[str, object], parent: int) -> None:
+    os.chdir(str(spec["cwd"]))
+    _record(Path(str(spec["identity"])), str(spec["name"]))
+    if spec["user"] is not None:
+        os.setgroups([])
+        os.setgid(int(str(spec["user"])))
+        os.setuid(int(str(spec["user"])))
+    if sys.platform == "linux":
+        # Set after the user was dropped: changing the user clears it.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(str(spec["parent_death_signal"])))
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+    argv, env = spec["argv"], spec["env"]
+    if not isinstance(argv, list) or not isinstance(env, dict):
+        raise SystemExit(f"{spec['name']}: the spec is damaged")
+    os.execve(argv[0], argv, env)  # noqa: S606 - becoming the part is what a launcher does
+
+
+def _record(identity: Path, name: str) -> None:
+    """Say who this is, so that `up` can end what a kill -9 of supervisord left."""
+    document = {
+        "name": name,
+        "pid": os.getpid(),
+        "started": time.time(),
+        "row": int(os.environ.get("_TODOCTL_ROW", "0")),
+    }
+    draft = identity.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(document), encoding="utf-8")
+    draft.replace(identity)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

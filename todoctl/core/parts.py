@@ -1,0 +1,303 @@
+"""The parts of the platform on one machine: which process runs with what, and what it needs first."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from todoctl.core.values import Values
+
+Kind = Literal["database", "broker", "scheduler", "service", "sidecar"]
+
+DATABASE_NAME = "todo"
+OWNER_ROLE = "todo_owner"
+OPERATOR_ROLE = "todo_operator"
+STATE_SECRET = "statestore-connection"  # noqa: S105 - the name of a secret
+LOOPBACK = "127.0.0.1"
+
+DEFAULT_PORTS = {
+    "postgres": 5432,
+    "kafka": 9092,
+    "kafka-controller": 9093,
+    "scheduler": 50006,
+    "scheduler-health": 8080,
+    "scheduler-metrics": 9095,
+    "scheduler-etcd-client": 2379,
+    "scheduler-etcd-peer": 2380,
+}
+_SIDECAR_PORTS = {"http": 3500, "grpc": 50101, "internal": 50201, "metrics": 9190}
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where one environment keeps its things."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Generated configuration files."""
+        return self.root / "etc"
+
+    @property
+    def data(self) -> Path:
+        """What the database, the broker and the scheduler store."""
+        return self.root / "data"
+
+    @property
+    def logs(self) -> Path:
+        """One log file per part."""
+        return self.root / "log"
+
+    @property
+    def run(self) -> Path:
+        """Identities of running processes."""
+        return self.root / "run"
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Where the programs are: Java with Kafka's jars, PostgreSQL's bin folder, Dapr's two, Python itself."""
+
+    java: Path
+    kafka_jars: Path
+    postgres: Path
+    daprd: Path
+    scheduler: Path
+    python: Path
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Passwords by role and the tokens between services and sidecars."""
+
+    passwords: Mapping[str, str]
+    app_token: str
+    dapr_token: str
+    service_token: str
+
+    def database_url(self, role: str, port: int) -> str:
+        """The libpq URL with which `role` connects."""
+        return f"postgresql://{role}:{self.passwords[role]}@{LOOPBACK}:{port}/{DATABASE_NAME}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process: its command, environment and ports, and the probes that must answer before it starts."""
+
+    name: str
+    kind: Kind
+    argv: tuple[str, ...]
+    ports: Mapping[str, int]
+    env: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: int = 4
+    drops_user: bool = False
+
+    @property
+    def port(self) -> int:
+        """The port that others reach it on."""
+        return next(iter(self.ports.values()))
+
+
+@dataclass(frozen=True)
+class Site:
+    """One environment on one machine: what runs, where its files and ports are, with which programs and secrets."""
+
+    values: Values
+    folders: Folders
+    ports: Mapping[str, int]
+    programs: Programs
+    secrets: Secrets
+
+
+def default_ports(values: Values) -> dict[str, int]:
+    """The ports asked for first, by name; a service's own port comes from the chart."""
+    ports = {**DEFAULT_PORTS, **{name: service.port for name, service in values.services.items()}}
+    for index, name in enumerate(values.services):
+        ports |= {sidecar_port(name, kind): base + index for kind, base in _SIDECAR_PORTS.items()}
+    return ports
+
+
+def sidecar_port(service: str, kind: str) -> str:
+    """The name under which a sidecar's port is recorded."""
+    return f"{service}-dapr-{kind}"
+
+
+def sidecar_name(service: str) -> str:
+    """The name of a service's sidecar part."""
+    return f"{service}-daprd"
+
+
+def roles(values: Values) -> tuple[str, ...]:
+    """Every PostgreSQL role that logs in."""
+    services = (service.database.role for service in values.services.values() if service.database)
+    return (OWNER_ROLE, OPERATOR_ROLE, values.dapr.statestore.role, *services)
+
+
+def make_parts(site: Site) -> tuple[Part, ...]:
+    """All parts, those that others need first."""
+    parts = [_postgres(site), _kafka(site)]
+    if any(service.jobs for service in site.values.services.values()):
+        parts.append(_scheduler(site))
+    for name in site.values.services:
+        parts += [_service(site, name), _sidecar(site, name)]
+    return tuple(parts)
+
+
+def _postgres(site: Site) -> Part:
+    data = site.folders.data / "postgres"
+    return Part(
+        name="postgres",
+        kind="database",
+        argv=(str(site.programs.postgres / "postgres"), "-D", str(data), "-p", str(site.ports["postgres"])),
+        ports={"sql": site.ports["postgres"]},
+        env={"LC_ALL": "C.UTF-8", "PGDATA": str(data)},
+        stop_signal=signal.SIGINT,
+        drops_user=True,
+    )
+
+
+def _kafka(site: Site) -> Part:
+    return Part(
+        name="kafka",
+        kind="broker",
+        argv=(
+            *java_command(site.folders, site.programs),
+            "kafka.Kafka",
+            str(site.folders.config / "kafka.properties"),
+        ),
+        ports={"kafka": site.ports["kafka"], "controller": site.ports["kafka-controller"]},
+    )
+
+
+def java_command(folders: Folders, programs: Programs) -> tuple[str, ...]:
+    """Java with Kafka's class path: a small heap and the quick compiler, because a laptop shares its memory and cores.
+
+    The class data archive is written at the first stop and halves later starts.
+    """
+    return (
+        str(programs.java),
+        "-Xms128m",
+        "-Xmx512m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:-UsePerfData",
+        "-Xshare:auto",
+        f"-Dlog4j2.configurationFile={folders.config / 'log4j2.yaml'}",
+        "-cp",
+        str(programs.kafka_jars / "*"),
+    )
+
+
+def _scheduler(site: Site) -> Part:
+    peer = f"dapr-scheduler-server-0=http://{LOOPBACK}:{site.ports['scheduler-etcd-peer']}"
+    return Part(
+        name="scheduler",
+        kind="scheduler",
+        argv=(
+            str(site.programs.scheduler),
+            *("--mode", "standalone"),
+            *("--listen-address", LOOPBACK),
+            *("--port", str(site.ports["scheduler"])),
+            *("--healthz-port", str(site.ports["scheduler-health"])),
+            *("--healthz-listen-address", LOOPBACK),
+            *("--metrics-port", str(site.ports["scheduler-metrics"])),
+            *("--metrics-listen-address", LOOPBACK),
+            *("--etcd-data-dir", str(site.folders.data / "scheduler")),
+            *("--etcd-client-port", str(site.ports["scheduler-etcd-client"])),
+            *("--etcd-initial-cluster", peer),
+            *("--override-broadcast-host-port", f"{LOOPBACK}:{site.ports['scheduler']}"),
+            "--log-as-json",
+        ),
+        ports={
+            "grpc": site.ports["scheduler"],
+            "health": site.ports["scheduler-health"],
+            "metrics": site.ports["scheduler-metrics"],
+            "etcd-client": site.ports["scheduler-etcd-client"],
+            "etcd-peer": site.ports["scheduler-etcd-peer"],
+        },
+    )
+
+
+def _service(site: Site, name: str) -> Part:
+    service = site.values.services[name]
+    env = {
+        "SERVICE_NAME": name,
+        "HOST": LOOPBACK,
+        "PORT": str(site.ports[name]),
+        "DAPR_HTTP_PORT": str(site.ports[sidecar_port(name, "http")]),
+        "DAPR_API_TOKEN": site.secrets.dapr_token,
+        "APP_API_TOKEN": site.secrets.app_token,
+        "SERVICE_TOKEN": site.secrets.service_token,
+        "PUBSUB_NAME": site.values.dapr.pubsub.name,
+        "STATE_STORE_NAME": site.values.dapr.statestore.name,
+        "SECRET_STORE_NAME": site.values.dapr.secretstore.name,
+    }
+    needs: tuple[str, ...] = ()
+    if service.database:
+        env["DATABASE_URL"] = site.secrets.database_url(service.database.role, site.ports["postgres"])
+        needs = (f"postgres:{LOOPBACK}:{site.ports['postgres']}",)
+    return Part(
+        name=name,
+        kind="service",
+        argv=(str(site.programs.python), "-P", "-m", f"services.{name}"),
+        ports={"http": site.ports[name]},
+        env=env,
+        needs=needs,
+    )
+
+
+def _sidecar(site: Site, name: str) -> Part:
+    service = site.values.services[name]
+    own = {kind: site.ports[sidecar_port(name, kind)] for kind in _SIDECAR_PORTS}
+    folder = site.folders.config / "dapr" / name
+    return Part(
+        name=sidecar_name(name),
+        kind="sidecar",
+        argv=(
+            str(site.programs.daprd),
+            *("--app-id", name),
+            *("--app-port", str(site.ports[name])),
+            *("--app-protocol", "http"),
+            *("--mode", "standalone"),
+            *("--dapr-listen-addresses", LOOPBACK),
+            *("--dapr-http-port", str(own["http"])),
+            *("--dapr-grpc-port", str(own["grpc"])),
+            *("--dapr-internal-grpc-port", str(own["internal"])),
+            *("--dapr-internal-grpc-listen-address", LOOPBACK),
+            *("--metrics-port", str(own["metrics"])),
+            *("--metrics-listen-address", LOOPBACK),
+            *("--resources-path", str(folder / "resources")),
+            *("--config", str(folder / "configuration.yaml")),
+            *("--max-body-size", "16Mi"),
+            *("--dapr-graceful-shutdown-seconds", "2"),
+            *(("--scheduler-host-address", f"{LOOPBACK}:{site.ports['scheduler']}") if service.jobs else ()),
+            *("--log-level", site.values.dapr.log_level),
+            "--log-as-json",
+        ),
+        ports=own,
+        env={
+            "DAPR_API_TOKEN": site.secrets.dapr_token,
+            "APP_API_TOKEN": site.secrets.app_token,
+            # Without it daprd asks the network for its own address, which fails offline.
+            "DAPR_HOST_IP": LOOPBACK,
+            "NAMESPACE": "default",
+        },
+        needs=_sidecar_needs(site, name),
+    )
+
+
+def _sidecar_needs(site: Site, name: str) -> tuple[str, ...]:
+    """What daprd would die without: it ends when a component can't be opened."""
+    service = site.values.services[name]
+    needs = []
+    if service.state:
+        needs.append(f"postgres:{LOOPBACK}:{site.ports['postgres']}")
+    if service.publishes or service.subscribes:
+        needs.append(f"tcp:{LOOPBACK}:{site.ports['kafka']}")
+    return tuple(needs)
