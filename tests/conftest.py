@@ -1,0 +1,34 @@
+"""Options of the test run, and the project's root on the path for helpers that tests share."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+# Last, so that an installed todoctl stays the one under test; importlib mode adds no path of its own.
+sys.path.append(str(Path(__file__).parents[1]))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options that make a run longer or repeat it."""
+    group = parser.getgroup("todoctl")
+    group.addoption(
+        "--recurrence-cases", type=int, default=20_000, help="cases to compare with the recurrence oracle (%(default)s)"
+    )
+    group.addoption(
+        "--recurrence-seed", type=int, default=None, help="repeat the cases of an earlier run (a fresh seed each run)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One seed per run, so that the header names it before anything can fail."""
+    if config.option.recurrence_seed is None:
+        config.option.recurrence_seed = random.SystemRandom().randrange(2**32)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """The line that repeats this run's generated cases."""
+    return f"recurrence: --recurrence-cases={config.option.recurrence_cases} --recurrence-seed={config.option.recurrence_seed}"
