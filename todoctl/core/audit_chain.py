@@ -1,0 +1,118 @@
+"""The audit log's hash chain: how a row's hash is made, and where a chain was first tampered with.
+
+Each (topic, partition) has one chain. A row's hash covers every column that says something and the hash before it, so
+that a changed, removed, added or moved row breaks the chain from there on; the head, kept apart, catches a cut tail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+GENESIS = bytes(32)
+
+# Everything in audit.audit_logs but the row's own number and the two hashes. Adding a column here changes every hash
+# of old rows; a new one belongs into `details`.
+CHAINED_COLUMNS = (
+    "topic",
+    "partition",
+    "chain_seq",
+    "record_offset",
+    "record_key",
+    "event_id",
+    "action_type",
+    "resource_type",
+    "resource_id",
+    "user_id",
+    "user_seq",
+    "version",
+    "correlation_id",
+    "occurred_at",
+    "recorded_at",
+    "details",
+    "raw",
+)
+
+Damage = Literal["changed", "missing", "out of place", "unlinked", "tail missing", "head changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a chain ends according to audit.chain_heads."""
+
+    chain_seq: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The first bad place of a chain; `log_id` is None where no row is left to point at."""
+
+    chain_seq: int
+    damage: Damage
+    detail: str
+    log_id: int | None = None
+
+
+def canonical(row: Mapping[str, Any]) -> bytes:
+    """The chained columns of a row as one unambiguous line of JSON; `details` is the stored text, not parsed."""
+    content = {name: _plain(row[name]) for name in CHAINED_COLUMNS}
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def row_hash(previous: bytes, row: Mapping[str, Any]) -> bytes:
+    """The hash of a row that follows the row with hash `previous`."""
+    return hashlib.sha256(previous + canonical(row)).digest()
+
+
+def verify_chain(rows: Iterable[Mapping[str, Any]], head: Head | None) -> Broken | None:
+    """The first bad place among one chain's rows in order of `chain_seq`, or None when all is as it was written.
+
+    Rows carry the chained columns, `log_id`, `previous_hash` and `hash`; `head` is None for a chain without a head.
+    """
+    last = Head(chain_seq=0, hash=GENESIS)
+    for row in rows:
+        if broken := _check(row, last):
+            return broken
+        last = Head(chain_seq=row["chain_seq"], hash=bytes(row["hash"]))
+    return _check_end(last, head)
+
+
+def _check(row: Mapping[str, Any], last: Head) -> Broken | None:
+    expected = last.chain_seq + 1
+    found = row["chain_seq"]
+    if found > expected:
+        return Broken(expected, "missing", f"rows {expected} to {found - 1} are gone")
+    if found < expected:
+        return Broken(found, "out of place", f"row {found} comes after row {last.chain_seq}", row["log_id"])
+    if bytes(row["previous_hash"]) != last.hash:
+        return Broken(found, "unlinked", "it does not continue the row before it", row["log_id"])
+    if bytes(row["hash"]) != row_hash(last.hash, row):
+        return Broken(found, "changed", "its content is not what was hashed", row["log_id"])
+    return None
+
+
+def _check_end(last: Head, head: Head | None) -> Broken | None:
+    end = head or Head(chain_seq=0, hash=GENESIS)
+    if end.chain_seq > last.chain_seq:
+        gone = last.chain_seq + 1
+        return Broken(gone, "tail missing", f"the head says {end.chain_seq} rows; from {gone} on they are gone")
+    if end != last:
+        return Broken(
+            end.chain_seq, "head changed", f"the head says row {end.chain_seq}, the rows end at {last.chain_seq}"
+        )
+    return None
+
+
+def _plain(value: Any) -> str | int | None:
+    if value is None or isinstance(value, (int, str)):
+        return value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    if isinstance(value, (bytes, memoryview)):
+        return bytes(value).hex()
+    return str(value)
