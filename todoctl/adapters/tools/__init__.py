@@ -1,0 +1,1 @@
+"""The programs that the local environment runs: where they are found and how they are brought."""

@@ -1,0 +1,52 @@
+"""One installer per tool: a lock file, and who holds it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from todoctl.adapters.tools.model import Step
+from todoctl.adapters.tools.site import Site
+
+_POLL_SECONDS = 0.2
+
+
+class ToolLock:
+    """The right to install one group of tools into one cache."""
+
+    def __init__(self, cache: Path, group: str) -> None:
+        from filelock import FileLock
+
+        self._lock = FileLock(cache / f"{group}.lock", thread_local=False, mode=0o644)
+        self._holder = cache / f"{group}.holder"
+
+    def take(self) -> bool:
+        """Take the lock if nobody has it; the kernel frees it when its holder dies, however it dies."""
+        from filelock import Timeout
+
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        self._holder.write_text(str(os.getpid()), encoding="utf-8")
+        return True
+
+    def wait(self, site: Site) -> Iterator[Step]:
+        """Take the lock, saying whom it waits for."""
+        while not self.take():
+            yield Step("wait", f"{self.holder()} installs it, waiting for that to end")
+            site.children.pause(_POLL_SECONDS)
+
+    def holder(self) -> str:
+        """Who has the lock: `process 123` as far as is known."""
+        with suppress(OSError):
+            if pid := self._holder.read_text(encoding="utf-8").strip():
+                return f"process {pid}"
+        return "another process"
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._holder.unlink(missing_ok=True)
+        self._lock.release()
