@@ -196,8 +196,8 @@ def _by_dateutil(rule: RecurrenceRule, start: date) -> Iterator[date]:
     if rule.frequency == "monthly":
         day = rule.day_of_month or start.day
         options |= {"bymonthday": range(min(day, 28), day + 1), "bysetpos": -1}
-    begin = datetime.combine(start, time())
-    moments = rrule.rrule(_FREQUENCIES[rule.frequency], begin, rule.interval, rrule.MO, **options)
+    options |= {"freq": _FREQUENCIES[rule.frequency], "interval": rule.interval, "wkst": rrule.MO}
+    moments = rrule.rrule(dtstart=datetime.combine(start, time()), **options)
     return (moment.date() for moment in moments)
 
 
