@@ -177,16 +177,16 @@ def produce(
     return delivered[0][1].partition(), delivered[0][1].offset()
 
 
-def read_until(
-    broker: Broker, topic: str, partition: int, offset: int, *, deadline: float
+def read_from(
+    broker: Broker, topic: str, offsets: Mapping[int, int], *, deadline: float
 ) -> Iterator[tuple[bytes | None, bytes | None, int]]:
-    """Records of one partition from `offset` on, as (key, value, timestamp in ms), until the monotonic `deadline`."""
+    """Records from each partition's offset on, as (key, value, timestamp in ms), until the monotonic `deadline`."""
     from confluent_kafka import Consumer, TopicPartition
 
     with _translated(f"read {topic}"):
         consumer = Consumer({**broker.settings, "group.id": "todoctl", "enable.auto.commit": "false"})
         try:
-            consumer.assign([TopicPartition(topic, partition, offset)])
+            consumer.assign([TopicPartition(topic, number, offset) for number, offset in offsets.items()])
             while (left := deadline - time.monotonic()) > 0:
                 message = consumer.poll(min(left, 0.5))
                 if message is not None and not message.error():

@@ -152,6 +152,15 @@ def version(url: str) -> str:
         return str(link.execute("SHOW server_version").fetchone()[0])
 
 
+def revision(url: str) -> str | None:
+    """The schema's revision, or None where no migration ever ran."""
+    with connect(url) as link:
+        if link.execute("SELECT to_regclass('public.alembic_version')").fetchone()[0] is None:
+            return None
+        row = link.execute("SELECT version_num FROM public.alembic_version").fetchone()
+        return str(row[0]) if row else None
+
+
 def outbox(url: str) -> tuple[int, float]:
     """How many entries wait in the outbox, and the age of the oldest in seconds."""
     with connect(url) as link:

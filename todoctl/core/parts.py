@@ -188,7 +188,7 @@ def java_command(folders: Folders, programs: Programs) -> tuple[str, ...]:
         "-XX:TieredStopAtLevel=1",
         "-XX:-UsePerfData",
         "-Xshare:auto",
-        f"-Dlog4j2.configurationFile={folders.config / 'log4j2.yaml'}",
+        f"-Dlog4j2.configurationFile={folders.config / 'log4j2.properties'}",
         "-cp",
         str(programs.kafka_jars / "*"),
     )

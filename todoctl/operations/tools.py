@@ -47,9 +47,7 @@ def find(name: str, cache: Path, *, environ: Mapping[str, str]) -> Tool | None:
     return _look(_spec(name), Site(cache, environ)).tool
 
 
-def listing(
-    cache: Path, *, environ: Mapping[str, str], verify: bool = False, pins: Pins | None = None
-) -> list[Listed]:
+def listing(cache: Path, *, environ: Mapping[str, str], verify: bool = False, pins: Pins | None = None) -> list[Listed]:
     """Every tool with where it was found and why; `verify` hashes the files in the cache."""
     site = Site(cache, environ, pins or load())
     return [_look(spec, site, verify=verify) for spec in catalog(site.pins).values()]
@@ -233,9 +231,7 @@ class _Clock:
     def at(self, step: Step) -> Progress:
         """One step as progress."""
         elapsed = time.monotonic() - self._started
-        return Progress(
-            self._spec.name, step.phase, step.message, step.fraction, elapsed, self._left(step.fraction)
-        )
+        return Progress(self._spec.name, step.phase, step.message, step.fraction, elapsed, self._left(step.fraction))
 
     def end(self, tool: Tool) -> Progress:
         """The last progress, with the tool."""

@@ -1,0 +1,72 @@
+"""What every command does first: the settings of this call, the chart's values, and which environment it is for."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+
+from todoctl import screen
+from todoctl import settings as settings_module
+from todoctl.core.values import Values
+from todoctl.errors import RefusedError
+from todoctl.screen import Output
+from todoctl.settings import Settings
+
+_PROCESSES_OVERLAY = "values-processes.yaml"
+
+
+def settings(ctx: typer.Context) -> Settings:
+    """The settings for this call."""
+    given = ctx.find_root().obj
+    return settings_module.load(os.environ, cwd=Path.cwd(), environment=given.environment, config=given.config)
+
+
+def values(current: Settings) -> Values:
+    """The chart's values with the environment's files over them."""
+    from todoctl.adapters.chart import read_values
+
+    overlays = [_PROCESSES_OVERLAY] if current.environment.kind == "local" else []
+    files = [current.chart / name for name in overlays]
+    files += [path if path.is_absolute() else _beside(current, path) for path in current.environment.values]
+    return read_values(current.chart, tuple(files))
+
+
+def require_local(current: Settings, command: str) -> None:
+    """Refuse an environment that this command does not reach yet.
+
+    Raises:
+        RefusedError: the environment is not one of processes on this machine.
+    """
+    if current.environment.kind != "local":
+        raise RefusedError(
+            f"todoctl {command} runs only on environments of kind local for now; {current.name!r} is {current.environment.kind}",
+            hint="todoctl env list",
+        )
+
+
+def _beside(current: Settings, path: Path) -> Path:
+    """A values file that is named without a folder lies beside the configuration file, else in the chart."""
+    origin = Path(current.origins.get(f"environments.{current.name}", ""))
+    beside = origin.parent / path
+    return beside if origin.is_file() and beside.is_file() else current.chart / path
+
+
+def run_smoke(current: Settings, chart: Values, *, output: Output = Output.table, seconds: float = 30) -> None:
+    """Play the smoke chain and show its timeline."""
+    from todoctl.adapters.api import Api
+    from todoctl.operations import smoke
+    from todoctl.operations.local import readiness, state
+
+    recorded = state.load(current, chart)
+    links = []
+    with Api(state.addresses(recorded)) as api:
+        chain = smoke.play(api, readiness.broker(recorded), now=datetime.now(UTC), deadline_seconds=seconds)
+        for link in chain:
+            links.append(link)
+            if output is Output.table:
+                screen.write(f"{link.seconds:7.3f}s  {link.name:<20} {link.seen}")
+    rows = [{"link": link.name, "seconds": round(link.seconds, 3), "seen": link.seen} for link in links]
+    screen.show(rows, output, lambda: None)

@@ -1,0 +1,41 @@
+"""`todoctl restart`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from todoctl import screen
+from todoctl.commands import context
+from todoctl.errors import TodoctlError
+from todoctl.operations.local import restart, state, up
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    ctx: typer.Context,
+    services: Annotated[list[str], typer.Argument(metavar="SERVICE...", help="Services to restart.")],
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
+    ] = 60,
+) -> None:
+    """Restart services with their sidecars, after an edit of their code for instance.
+
+    Other parts keep running. A consumer that paused itself starts over.
+    """
+    settings = context.settings(ctx)
+    context.require_local(settings, "restart")
+    values = context.values(settings)
+    with state.lock(settings, "restart", seconds=timeout):
+        state.load(settings, values)
+        run = up.begin(settings, values, os.environ, seconds=timeout)
+        if run.started:
+            raise TodoctlError("the platform was not running", hint="todoctl up")
+        run.find_programs()
+        with screen.board() as board:
+            for event in restart.restart(run, services):
+                board.update(event.name, event.state, event.detail, event.elapsed)

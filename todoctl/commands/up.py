@@ -1,0 +1,49 @@
+"""`todoctl up`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from todoctl import screen
+from todoctl.commands import context
+from todoctl.operations.local import down, state, up
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    ctx: typer.Context,
+    smoke: Annotated[bool, typer.Option(help="End with `todoctl smoke`, when anything was started.")] = True,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
+    ] = 120,
+) -> None:
+    """Bring the platform up and prove that it works.
+
+    Installs what is missing, starts every part as soon as what it needs is ready, and waits until each one proves
+    itself. Run again it changes nothing; after a crash it repairs.
+    """
+    settings = context.settings(ctx)
+    context.require_local(settings, "up")
+    values = context.values(settings)
+    with state.lock(settings, "up", seconds=timeout):
+        run = up.begin(settings, values, os.environ, seconds=timeout)
+        for name in run.moved_ports:
+            screen.warn(f"port of {name} was taken by another program; it is {run.state.ports[name]} now")
+        try:
+            with screen.board() as board:
+                for event in run.steps():
+                    board.update(event.name, event.state, event.detail, event.elapsed)
+        except KeyboardInterrupt:
+            if "supervisord" in run.started:
+                screen.note("interrupted: stopping what was started")
+                for _ in down.bring_down(settings, purge=False):
+                    pass
+            raise
+    if run.started and smoke:
+        context.run_smoke(settings, values)
+    screen.ok(f"the platform is up: http://127.0.0.1:{run.state.ports['api']}")

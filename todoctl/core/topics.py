@@ -1,0 +1,47 @@
+"""The topics that the chart asks for, and how an existing one differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from todoctl.core.values import Values
+
+
+@dataclass(frozen=True)
+class WantedTopic:
+    """A topic as the chart wants it; `config` in Kafka's own names."""
+
+    name: str
+    partitions: int
+    replication: int
+    config: Mapping[str, str]
+
+
+def wanted_topics(values: Values) -> tuple[WantedTopic, ...]:
+    """Every topic of the chart."""
+    return tuple(
+        WantedTopic(
+            name,
+            topic.partitions,
+            values.kafka.replication,
+            {
+                "retention.ms": str(topic.retention_hours * 3_600_000),
+                "min.insync.replicas": str(values.kafka.min_in_sync_replicas),
+                "max.message.bytes": str(values.kafka.max_message_bytes),
+            },
+        )
+        for name, topic in values.topics.items()
+    )
+
+
+def differences(
+    wanted: WantedTopic, partitions: int, replication: int, config: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """Setting → (what the chart wants, what is there), for every setting that differs."""
+    pairs = {
+        "partitions": (str(wanted.partitions), str(partitions)),
+        "replication": (str(wanted.replication), str(replication)),
+        **{key: (value, config.get(key, "")) for key, value in wanted.config.items()},
+    }
+    return {key: (want, have) for key, (want, have) in pairs.items() if want != have}

@@ -1,0 +1,85 @@
+"""Stops the environment: consumers before what they read from, nothing left running, data removed when asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from todoctl.adapters.processes import identity, supervisor
+from todoctl.adapters.processes.supervisor import SupervisorError
+from todoctl.core.parts import Folders
+from todoctl.errors import UnhealthyError
+from todoctl.operations.local import state
+from todoctl.settings import Settings
+
+_INFRASTRUCTURE = {"postgres", "kafka", "scheduler"}
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Something is gone: its name, and how it went."""
+
+    name: str
+    how: str
+
+
+def bring_down(settings: Settings, *, purge: bool) -> Iterator[Stopped]:
+    """Stop everything of the environment; yields what was stopped.
+
+    Raises:
+        UnhealthyError: a process could not be ended.
+    """
+    folders = Folders(settings.state)
+    if folders.run.is_dir():
+        with supervisor.connect(folders) as control:
+            if control.is_alive():
+                yield from _stop_waves(control)
+                _shut_down(control, folders)
+    left = identity.survivors(settings.state)
+    names = [f"{process.pid}" for process in left]
+    stubborn = identity.end(left, seconds=3)
+    if names:
+        yield Stopped(f"{len(names)} processes without a supervisor", f"ended (pid {', '.join(names)})")
+    if stubborn:
+        raise UnhealthyError(
+            f"processes that do not end: {', '.join(identity.name_of(process.pid) for process in stubborn)}",
+            hint="look at them with ps, end them, then todoctl down",
+        )
+    supervisor.socket_path(folders).unlink(missing_ok=True)
+    if purge:
+        state.forget(settings)
+        yield Stopped("data", f"removed {settings.state}")
+
+
+def _stop_waves(control: supervisor.Supervisor) -> Iterator[Stopped]:
+    """Services and sidecars first, all at once; then what they use."""
+    running = {name for name, process in control.processes().items() if process.is_running}
+    for wave in (running - _INFRASTRUCTURE, running & _INFRASTRUCTURE):
+        yield from _stop(control, wave)
+
+
+def _stop(control: supervisor.Supervisor, names: Iterable[str]) -> Iterator[Stopped]:
+    waiting = set(names)
+    for name in sorted(waiting):
+        control.stop(name)
+    # supervisord kills what does not stop in time, so this ends.
+    while waiting:
+        processes = control.processes()
+        for name in sorted(waiting):
+            if name not in processes or not processes[name].is_running:
+                waiting.discard(name)
+                yield Stopped(name, "stopped")
+        time.sleep(0.05)
+
+
+def _shut_down(control: supervisor.Supervisor, folders: Folders) -> None:
+    control.shutdown()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            if not control.is_alive() and not supervisor.socket_path(folders).exists():
+                return
+        except SupervisorError:
+            return
+        time.sleep(0.03)

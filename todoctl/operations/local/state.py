@@ -1,0 +1,209 @@
+"""What an environment on this machine remembers: its folders, its ports, its secrets, and who works on it now."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets as random
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from todoctl.adapters import postgres
+from todoctl.adapters.api import Addresses
+from todoctl.adapters.processes import identity
+from todoctl.core.parts import LOOPBACK, Folders, Secrets, default_ports, roles
+from todoctl.core.values import Values
+from todoctl.errors import RefusedError, TodoctlError, WaitTimeoutError
+from todoctl.settings import Settings
+
+_SMALLEST_FREE = 512 * 1024 * 1024  # bytes; Kafka's and PostgreSQL's first files with room to work
+
+
+@dataclass(frozen=True)
+class State:
+    """What is recorded of an environment."""
+
+    folders: Folders
+    ports: Mapping[str, int]
+    secrets: Secrets
+
+
+def addresses(recorded: State) -> Addresses:
+    """Where the public services of the environment answer."""
+    at = {name: f"http://{LOOPBACK}:{recorded.ports[name]}" for name in ("auth", "api", "audit")}
+    return Addresses(**at)
+
+
+def exists(settings: Settings) -> bool:
+    """Whether the environment was ever brought up here."""
+    return (settings.state / "state.json").is_file()
+
+
+def load(settings: Settings, values: Values) -> State:
+    """The recorded state.
+
+    Raises:
+        TodoctlError: there is none, or it is damaged.
+    """
+    folders = Folders(settings.state)
+    try:
+        ports = json.loads((folders.root / "state.json").read_text(encoding="utf-8"))["ports"]
+        stored = json.loads((folders.root / "secrets.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TodoctlError(f"the environment {settings.name!r} is not up", hint="todoctl up") from error
+    except (ValueError, KeyError) as error:
+        raise TodoctlError(
+            f"the recorded state in {folders.root} is damaged: {error}", hint="todoctl down --purge && todoctl up"
+        ) from error
+    if set(default_ports(values)) - set(ports):
+        raise TodoctlError("the chart has services that were never started here", hint="todoctl up")
+    return State(folders, ports, _secrets(stored))
+
+
+def prepare(settings: Settings, values: Values, *, keep_ports: bool) -> tuple[State, list[str]]:
+    """The state to run with, made where it is missing, and what had to change.
+
+    A port that a stranger took is replaced, unless `keep_ports` says that parts are running.
+    """
+    folders = Folders(settings.state)
+    _make_folders(settings, folders)
+    stored = _read(folders.root / "secrets.json")
+    fresh = _fresh_secrets(values, stored)
+    if fresh != stored:
+        _write(folders.root / "secrets.json", fresh, mode=0o600)
+    with _port_registry(settings.cache) as registry:
+        recorded = _read(folders.root / "state.json").get("ports", {})
+        others = {port for home, ports in registry.items() if home != str(folders.root) for port in ports}
+        ports, moved = choose_ports(default_ports(values), recorded, taken=others, keep=keep_ports)
+        registry[str(folders.root)] = sorted(ports.values())
+    _write(folders.root / "state.json", {"ports": ports}, mode=0o644)
+    return State(folders, ports, _secrets(fresh)), moved
+
+
+def choose_ports(
+    wanted: Mapping[str, int], recorded: Mapping[str, int], *, taken: set[int], keep: bool
+) -> tuple[dict[str, int], list[str]]:
+    """A port for each name: the recorded one, else the wanted one, else the next free one; and the names that moved."""
+    chosen: dict[str, int] = {}
+    moved = []
+    for name, first in wanted.items():
+        port = recorded.get(name)
+        if port is not None and (keep or identity.can_bind(port)):
+            chosen[name] = port
+            continue
+        if port is not None:
+            moved.append(name)
+        unusable = taken | set(chosen.values()) | set(recorded.values())
+        chosen[name] = next(
+            candidate
+            for candidate in (*range(first, min(first + 2000, 65536)), *range(20000, 65536))
+            if candidate not in unusable and identity.can_bind(candidate)
+        )
+    return chosen, moved
+
+
+@contextmanager
+def lock(settings: Settings, what: str, *, seconds: float) -> Iterator[None]:
+    """Only one command changes an environment at a time; a killed one frees the lock.
+
+    Raises:
+        WaitTimeoutError: another command still works on it after `seconds`; the message names it.
+    """
+    import filelock
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    path = settings.home / f".{settings.name}.lock"
+    holder = path.with_suffix(".holder")
+    try:
+        with filelock.FileLock(path, timeout=seconds):
+            holder.write_text(f"todoctl {what} (pid {os.getpid()})", encoding="utf-8")
+            yield
+    except filelock.Timeout as error:
+        who = holder.read_text(encoding="utf-8") if holder.exists() else "another command"
+        raise WaitTimeoutError(
+            f"{who} has been working on the environment {settings.name!r} for more than {seconds:.0f} s",
+            hint=f"wait for it, or end it, and run todoctl {what} again",
+        ) from error
+
+
+def forget(settings: Settings) -> None:
+    """Remove the environment's data and free its ports."""
+    shutil.rmtree(settings.state, ignore_errors=False) if settings.state.exists() else None
+    with _port_registry(settings.cache) as registry:
+        registry.pop(str(settings.state), None)
+
+
+def _make_folders(settings: Settings, folders: Folders) -> None:
+    try:
+        for folder in (settings.home, folders.root, folders.config, folders.data, folders.logs, folders.run):
+            folder.mkdir(parents=True, exist_ok=True)
+            _open_to_server(folder)
+        for private in (folders.config / "parts", folders.config / "dapr"):
+            private.mkdir(mode=0o700, exist_ok=True)
+    except PermissionError as error:
+        raise RefusedError(
+            f"{error.filename} can't be made or used: {error.strerror}", hint="export TODOCTL_HOME to a folder of yours"
+        ) from error
+    free = shutil.disk_usage(folders.root).free
+    if free < _SMALLEST_FREE:
+        raise TodoctlError(
+            f"{folders.root} has {free // 2**20} MiB free, the platform needs at least {_SMALLEST_FREE // 2**20} MiB",
+            hint="free some space, or export TODOCTL_HOME to a folder with more",
+        )
+
+
+def _open_to_server(folder: Path) -> None:
+    """Let PostgreSQL's user pass through a folder of ours; `mktemp -d` for one makes it private."""
+    if postgres.server_user() is not None and folder.stat().st_uid == os.geteuid():
+        folder.chmod(folder.stat().st_mode | 0o011)
+
+
+def _fresh_secrets(values: Values, stored: Mapping[str, Any]) -> dict[str, Any]:
+    passwords = dict(stored.get("passwords", {}))
+    for role in (postgres.ADMIN, *roles(values)):
+        passwords.setdefault(role, random.token_urlsafe(24))
+    tokens = {
+        name: stored.get(name) or random.token_urlsafe(32) for name in ("app_token", "dapr_token", "service_token")
+    }
+    return {"passwords": passwords, **tokens}
+
+
+def _secrets(stored: Mapping[str, Any]) -> Secrets:
+    return Secrets(stored["passwords"], stored["app_token"], stored["dapr_token"], stored["service_token"])
+
+
+@contextmanager
+def _port_registry(cache: Path) -> Iterator[dict[str, list[int]]]:
+    """Ports that the environments of this user have chosen, so that two made side by side differ."""
+    import filelock
+
+    cache.mkdir(parents=True, exist_ok=True)
+    path = cache / "ports.json"
+    with filelock.FileLock(cache / ".ports.lock", timeout=30):
+        registry = {home: ports for home, ports in _read(path).items() if Path(home).is_dir()}
+        before = json.dumps(registry)
+        yield registry
+        if json.dumps(registry) != before or not path.exists():
+            _write(path, registry, mode=0o644)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Missing or cut short by a full disk: made anew from what else is known.
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _write(path: Path, document: Mapping[str, Any], *, mode: int) -> None:
+    draft = path.with_suffix(f".{os.getpid()}.new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as stream:
+        json.dump(document, stream, indent=2)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)

@@ -1,0 +1,221 @@
+"""Brings the environment up: installs what is missing, starts every part as soon as it can, and proves each one."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from todoctl.adapters import kafka, migrations, postgres, tools
+from todoctl.adapters.processes import identity, supervisor
+from todoctl.core.parts import OWNER_ROLE, Folders, Part, java_command, roles, sidecar_name
+from todoctl.core.topics import wanted_topics
+from todoctl.core.values import Values
+from todoctl.errors import TodoctlError
+from todoctl.operations.local import readiness, state
+from todoctl.operations.local.assembly import Assembly, write_if_changed
+from todoctl.operations.steps import Step, StepEvent, Tell, run_steps
+from todoctl.settings import Settings
+
+Run = Callable[[Tell], str]
+
+# Tool → the name under which the parts know it.
+_PROGRAMS = {"jre": "java", "kafka": "kafka_jars", "postgresql": "postgres", "daprd": "daprd", "scheduler": "scheduler"}
+
+
+@dataclass
+class Up:
+    """One `up`: what it works on, and what it has changed so far."""
+
+    settings: Settings
+    assembly: Assembly
+    seconds: float
+    moved_ports: list[str] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
+
+    @property
+    def values(self) -> Values:
+        """The chart's values."""
+        return self.assembly.values
+
+    @property
+    def state(self) -> state.State:
+        """The environment's state."""
+        return self.assembly.state
+
+    def find_programs(self) -> None:
+        """Use the tools that are installed, without installing any."""
+        for tool, program in _PROGRAMS.items():
+            if found := tools.find(tool, self.settings.cache, environ=self.assembly.environ):
+                self.assembly.programs[program] = found.path
+
+    def steps(self) -> Iterator[StepEvent]:
+        """Bring everything up; yields what happens.
+
+        Raises:
+            TodoctlError: a tool is missing, a part does not get ready; the first one that failed.
+        """
+        yield from run_steps(_steps(self))
+
+
+def begin(settings: Settings, values: Values, environ: Mapping[str, str], *, seconds: float) -> Up:
+    """Prepare the state, end what a killed supervisord left, and have supervisord run with today's configuration."""
+    running = False
+    if state.exists(settings):
+        with supervisor.connect(Folders(settings.state)) as control:
+            running = control.is_alive()
+    if not running:
+        identity.end(identity.survivors(settings.state), seconds=5)
+    recorded, moved = state.prepare(settings, values, keep_ports=running)
+    up = Up(settings, Assembly(values, recorded, environ, Path(sys.executable)), seconds, moved)
+    config, changed = up.assembly.write_supervisor_config()
+    if not running:
+        supervisor.start_daemon(recorded.folders, config, up.assembly.base_environ)
+        up.started.append("supervisord")
+    elif changed:
+        with supervisor.connect(recorded.folders) as control:
+            control.reload()
+    return up
+
+
+def _steps(up: Up) -> list[Step]:
+    steps = [Step(f"tool {name}", _tool(up, name)) for name in _PROGRAMS]
+    parts = up.assembly.parts
+    steps += [
+        Step("postgres", _postgres(up), frozenset({"tool postgresql"})),
+        Step("kafka", _kafka(up), frozenset({"tool jre", "tool kafka"})),
+        Step("topics", _topics(up), frozenset({"kafka"})),
+        Step("schema", _schema(up), frozenset({"postgres"})),
+    ]
+    if "scheduler" in parts:
+        steps.append(Step("scheduler", starter(up, "scheduler"), frozenset({"tool scheduler"})))
+    for name, service in up.values.services.items():
+        needs = {"schema"} if service.database else set()
+        steps.append(Step(name, starter(up, name), frozenset(needs)))
+        side = {"tool daprd", "schema", "topics"}
+        steps.append(Step(sidecar_name(name), starter(up, sidecar_name(name)), frozenset(side)))
+    return steps
+
+
+def _tool(up: Up, name: str) -> Run:
+    def run(tell: Tell) -> str:
+        found = tools.find(name, up.settings.cache, environ=up.assembly.environ)
+        for progress in () if found else tools.install(name, up.settings.cache, environ=up.assembly.environ):
+            if progress.error:
+                raise progress.error
+            found = progress.result or found
+            tell(progress.message)
+        if found is None:
+            raise TodoctlError(f"{name} was not installed", hint=f"todoctl tools install {name}")
+        up.assembly.programs[_PROGRAMS[name]] = found.path
+        return f"{found.version} from {found.source}"
+
+    return run
+
+
+def _postgres(up: Up) -> Run:
+    def run(tell: Tell) -> str:
+        passwords = up.state.secrets.passwords
+        data = up.state.folders.data / "postgres"
+        tell("making a new database cluster" if not data.exists() else "starting")
+        postgres.initialise(up.assembly.programs["postgres"], data, passwords[postgres.ADMIN])
+        seen = _start(up, "postgres", tell)
+        url = postgres.admin_url(passwords[postgres.ADMIN], up.state.ports["postgres"])
+        postgres.ensure_roles(url, {role: passwords[role] for role in roles(up.values)})
+        return seen
+
+    return run
+
+
+def _kafka(up: Up) -> Run:
+    def run(tell: Tell) -> str:
+        folders = up.state.folders
+        up.assembly.write_part("kafka")
+        if not (folders.data / "kafka" / "meta.properties").exists():
+            tell("formatting its log folder")
+            _format_kafka(up)
+        return _start(up, "kafka", tell)
+
+    return run
+
+
+def _format_kafka(up: Up) -> None:
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+    command = [*java_command(up.state.folders, up.assembly.site.programs), "kafka.tools.StorageTool", "format"]
+    command += ["--cluster-id", cluster, "--config", str(up.state.folders.config / "kafka.properties")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=up.seconds, env=up.assembly.base_environ
+    )
+    if done.returncode:
+        lines = tuple((done.stdout + done.stderr).splitlines()[-10:])
+        raise TodoctlError("Kafka's log folder could not be formatted", detail=lines, hint="todoctl doctor")
+
+
+def _topics(up: Up) -> Run:
+    def run(_tell: Tell) -> str:
+        wanted = wanted_topics(up.values)
+        broker = readiness.broker(up.state)
+        present = kafka.topics(broker, [topic.name for topic in wanted])
+        missing = [topic for topic in wanted if topic.name not in present]
+        kafka.create_topics(broker, [kafka.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in missing])
+        return f"created {', '.join(t.name for t in missing)}" if missing else f"{len(wanted)} there"
+
+    return run
+
+
+def _schema(up: Up) -> Run:
+    def run(tell: Tell) -> str:
+        url = up.state.secrets.database_url(OWNER_ROLE, up.state.ports["postgres"])
+        done = up.state.folders.run / "schema"
+        fingerprint = migrations.fingerprint()
+        revision = postgres.revision(url)
+        if revision is not None and done.exists() and done.read_text(encoding="utf-8") == f"{fingerprint} {revision}":
+            return f"at {revision}"
+        tell("migrating")
+        status = migrations.run(up.assembly.python, up.assembly.base_environ, url, "upgrade", seconds=up.seconds)
+        write_if_changed(done, f"{fingerprint} {status['current']}", mode=0o644)
+        return f"migrated to {status['current']}"
+
+    return run
+
+
+def starter(up: Up, name: str) -> Run:
+    """Starts a part and waits until it proves itself; a sidecar's proof includes that its service can work."""
+
+    def run(tell: Tell) -> str:
+        part = up.assembly.parts[name]
+        works = readiness.check_for(part, up.values, up.state)
+        if part.kind != "sidecar":
+            return _start(up, name, tell, works)
+        service = name.removesuffix("-daprd")
+        return _start(up, name, tell, lambda: works() or readiness.service_is_ready(up.state, service))
+
+    return run
+
+
+def _start(up: Up, name: str, tell: Tell, check: readiness.Check | None = None) -> str:
+    """Start the part if it does not run, again if what it runs with has changed, and wait until it proves itself."""
+    changed = up.assembly.write_part(name)
+    part = up.assembly.parts[name]
+    with supervisor.connect(up.state.folders) as control:
+        process = control.processes().get(name)
+        running = process is not None and process.is_running
+        if running and changed:
+            control.stop(name, wait=True)
+        if changed or not running:
+            forget_deaths(up, part)
+            control.start(name)
+            up.started.append(name)
+    pid = readiness.wait_ready(
+        up.state, part, check or readiness.check_for(part, up.values, up.state), tell, seconds=up.seconds
+    )
+    return f"port {part.port}, pid {pid}"
+
+
+def forget_deaths(up: Up, part: Part) -> None:
+    """Count early deaths from this start on."""
+    (up.state.folders.run / f"{part.name}.json").unlink(missing_ok=True)

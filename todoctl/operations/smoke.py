@@ -1,0 +1,110 @@
+"""Plays the main job through the public API: a recurring task is completed and gets its next occurrence by events."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from todoctl.adapters import kafka
+from todoctl.adapters.api import Api
+from todoctl.core.events import TASK_EVENTS
+from todoctl.errors import UnhealthyError
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain: what happened, seconds since the completing request, and the evidence."""
+
+    name: str
+    seconds: float
+    seen: str
+
+
+def play(api: Api, broker: kafka.Broker, *, now: datetime, deadline_seconds: float) -> Iterator[Link]:
+    """Walk the chain; yields each link as it is seen.
+
+    Raises:
+        UnhealthyError: a link did not come in time; the message names it.
+        TodoctlError: a request failed.
+    """
+    correlation = f"smoke-{uuid4()}"
+    email, password = f"smoke-{secrets.token_hex(6)}@example.com", secrets.token_urlsafe(18)
+    since = time.monotonic()
+    api.register(email, password)
+    api.log_in(email, password)
+    yield Link("account", time.monotonic() - since, "registered and logged in")
+    task = api.create_task(_task(now), correlation=correlation)
+    yield Link("task created", time.monotonic() - since, f"task {task['id']}, daily, due {task['due_date']}")
+    offsets = kafka.end_offsets(broker, TASK_EVENTS)
+    since = time.monotonic()
+    deadline = since + deadline_seconds
+    api.complete_task(task["id"], correlation=correlation)
+    yield Link("request", time.monotonic() - since, f"POST /api/tasks/{task['id']}/complete, correlation {correlation}")
+    yield _event(broker, offsets, task["id"], since, deadline)
+    successor = _until(deadline, lambda: _successor(api, task["id"]), _missing_successor(task["id"]))
+    yield Link("next occurrence", time.monotonic() - since, f"task {successor['id']}, due {successor['due_date']}")
+    wanted = {(task["id"], "task.created"), (task["id"], "task.completed"), (successor["id"], "task.created")}
+    rows = _until(
+        deadline, lambda: _audited(api, wanted), "audit rows: audit has not written them (todoctl logs audit)"
+    )
+    yield Link("audit rows", time.monotonic() - since, f"{rows} rows of both tasks")
+    api.delete_task(successor["id"])
+    api.delete_task(task["id"])
+
+
+def _task(now: datetime) -> dict[str, Any]:
+    return {
+        "title": "todoctl smoke",
+        "due_date": (now + timedelta(days=1)).replace(microsecond=0).isoformat(),
+        "recurrence_rule": {"frequency": "daily"},
+        "tags": ["smoke"],
+    }
+
+
+def _event(broker: kafka.Broker, offsets: dict[int, int], task_id: int, since: float, deadline: float) -> Link:
+    for key, value, _ in kafka.read_from(broker, TASK_EVENTS, offsets, deadline=deadline):
+        try:
+            event = json.loads(value or b"")
+            found = event["type"] == "task.completed" and event["data"]["task_id"] == task_id
+        except (ValueError, KeyError, TypeError):
+            continue
+        if found:
+            text = f"{event['type']} {event['id']}, key {(key or b'').decode(errors='replace')}"
+            return Link("event on the topic", time.monotonic() - since, text)
+    raise UnhealthyError(
+        "the chain breaks at: event on the topic. The completion was accepted, its event did not reach task-events",
+        hint="todoctl doctor; todoctl logs api api-daprd",
+    )
+
+
+def _successor(api: Api, task_id: int) -> dict[str, Any] | None:
+    return next((task for task in api.tasks() if task.get("parent_task_id") == task_id), None)
+
+
+def _missing_successor(task_id: int) -> str:
+    return f"next occurrence: the event of task {task_id} is on the topic, recurring has not made the next task (todoctl logs recurring)"
+
+
+def _audited(api: Api, wanted: set[tuple[int, str]]) -> int | None:
+    seen = [
+        (int(row["resource_id"]), row["action_type"])
+        for row in api.audit_logs(resource_type="task")
+        if str(row.get("resource_id", "")).isdigit()
+    ]
+    return len(seen) if wanted <= set(seen) else None
+
+
+def _until(deadline: float, look: Callable[[], Any], missing: str) -> Any:
+    while True:
+        found = look()
+        if found is not None:
+            return found
+        if time.monotonic() > deadline:
+            raise UnhealthyError(f"the chain breaks at: {missing}", hint="todoctl doctor")
+        time.sleep(0.1)
