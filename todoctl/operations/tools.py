@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -14,15 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from todoctl.adapters.tools import store
-from todoctl.adapters.tools.catalog import Source, Spec, catalog
+from todoctl.adapters.tools.catalog import Spec, catalog
 from todoctl.adapters.tools.children import CancelledError
 from todoctl.adapters.tools.lock import ToolLock
 from todoctl.adapters.tools.model import Absent, Progress, Step, Tool, UnavailableError
 from todoctl.adapters.tools.pins import Pins, load
 from todoctl.adapters.tools.site import Site
 from todoctl.errors import MissingError, PartialError, TodoctlError, UsageError
+from todoctl.operations.tool_progress import Clock, sentence, thin
 
-__all__ = ["Listed", "Progress", "Tool", "classpath", "find", "install", "install_all", "listing", "names"]
+__all__ = [
+    "Listed",
+    "Progress",
+    "Tool",
+    "classpath",
+    "find",
+    "install",
+    "install_all",
+    "listing",
+    "names",
+    "sentence",
+    "thin",
+]
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,8 @@ class Listed:
     pinned: str
     needed: bool
     tool: Tool | None
-    looked: tuple[tuple[str, str], ...]
+    looked: tuple[tuple[str, Absent], ...]
+    broken: str = ""  # the entry in the cache that is not as it was installed, and how
 
 
 def names(*, needed: bool = True) -> tuple[str, ...]:
@@ -145,30 +158,35 @@ def _spec(name: str) -> Spec:
 
 
 def _look(spec: Spec, site: Site, *, verify: bool = False) -> Listed:
-    looked: list[tuple[str, str]] = []
+    looked: list[tuple[str, Absent]] = []
+    broken = ""
     for source in spec.sources:
         answer = source.look(site)
-        if verify and isinstance(answer, Tool) and source.entry and (problem := source.entry(site).problem(full=True)):
+        problem = source.entry(site).problem(full=verify) if source.entry else ""
+        if problem and isinstance(answer, Tool):
             answer = Absent(f"{source.name}: {problem}")
+        if source.entry and source.entry(site).path.exists() and isinstance(answer, Absent):
+            broken = broken or f"{source.entry(site).path}: {problem}"
         if isinstance(answer, Tool):
-            return Listed(spec.name, spec.purpose, spec.pinned, spec.needed, answer, tuple(looked))
-        looked.append((source.name, answer.reason))
-    return Listed(spec.name, spec.purpose, spec.pinned, spec.needed, None, tuple(looked))
+            return Listed(spec.name, spec.purpose, spec.pinned, spec.needed, answer, tuple(looked), broken)
+        looked.append((source.name, answer))
+    return Listed(spec.name, spec.purpose, spec.pinned, spec.needed, None, tuple(looked), broken)
 
 
 def _install(spec: Spec, site: Site, *, verify: bool) -> Iterator[Progress]:
-    clock = _Clock(spec)
+    clock = Clock(spec.name)
     if tool := _look(spec, site, verify=verify).tool:
         yield clock.end(tool)
         return
     store.prepare(site.cache)
-    lock = ToolLock(site.cache, spec.group or spec.name)
+    lock = ToolLock(site.cache, spec.group or spec.name, spec.name)
     for step in lock.wait(site):
         yield clock.at(step)
     try:
         # Whoever had the lock before us may have installed it.
         found = _look(spec, site, verify=verify).tool
-        yield from () if found else clock.follow(_fetch(spec, site, clock))
+        for step in () if found else _fetch(spec, site, clock):
+            yield clock.at(step)
     finally:
         lock.release()
     found = found or _look(spec, site).tool
@@ -177,7 +195,7 @@ def _install(spec: Spec, site: Site, *, verify: bool) -> Iterator[Progress]:
     yield clock.end(found)
 
 
-def _fetch(spec: Spec, site: Site, clock: _Clock) -> Iterator[Step]:
+def _fetch(spec: Spec, site: Site, clock: Clock) -> Iterator[Step]:
     """Try the sources that can fetch, best first, until one has delivered."""
     failed: list[str] = []
     for source in (source for source in spec.sources if source.fetch):
@@ -197,7 +215,7 @@ def _fetch(spec: Spec, site: Site, clock: _Clock) -> Iterator[Step]:
 
 
 def _missing(spec: Spec, site: Site, failed: list[str]) -> MissingError:
-    looked = [f"{name}: {reason}" for name, reason in _look(spec, site).looked if not _fetches(spec, name)]
+    looked = [f"{name}: {answer.reason}" for name, answer in _look(spec, site).looked if not _fetches(spec, name)]
     bring = spec.bring.format(by_hand=site.by_hand)
     return MissingError(
         f"{spec.name} ({spec.pinned}) is not on this machine and can't be fetched",
@@ -208,43 +226,3 @@ def _missing(spec: Spec, site: Site, failed: list[str]) -> MissingError:
 
 def _fetches(spec: Spec, source: str) -> bool:
     return any(candidate.name == source and candidate.fetch for candidate in spec.sources)
-
-
-class _Clock:
-    """Turns a source's steps into progress with times."""
-
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
-        self._started = self._source_started = time.monotonic()
-        self._expected = 0.0
-
-    def begin(self, source: Source) -> None:
-        """A source begins to fetch."""
-        self._source_started = time.monotonic()
-        self._expected = source.seconds * max(1.0, 2 / (os.cpu_count() or 2))
-
-    def follow(self, steps: Iterator[Step]) -> Iterator[Progress]:
-        """The steps as progress."""
-        for step in steps:
-            yield self.at(step)
-
-    def at(self, step: Step) -> Progress:
-        """One step as progress."""
-        elapsed = time.monotonic() - self._started
-        return Progress(self._spec.name, step.phase, step.message, step.fraction, elapsed, self._left(step.fraction))
-
-    def end(self, tool: Tool) -> Progress:
-        """The last progress, with the tool."""
-        message = f"{tool.version} from {tool.source}"
-        return Progress(self._spec.name, "ready", message, 1.0, time.monotonic() - self._started, 0.0, result=tool)
-
-    def _left(self, fraction: float | None) -> float | None:
-        """Seconds to go: by experience at first, by this run's own pace later."""
-        if fraction is None or not self._expected:
-            return None
-        by_experience = self._expected * (1 - fraction)
-        if fraction < 0.1:
-            return by_experience
-        spent = time.monotonic() - self._source_started
-        by_pace = spent * (1 - fraction) / fraction
-        return by_pace * fraction + by_experience * (1 - fraction)

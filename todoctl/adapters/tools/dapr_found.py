@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from todoctl.adapters.tools import probe
@@ -23,8 +22,8 @@ MARKS = {
 
 def on_path(site: Site, name: str) -> Tool | Absent:
     """The first one on PATH."""
-    found = shutil.which(name, path=site.environ.get("PATH", ""))
-    return judge(site, name, Path(found), "PATH") if found else Absent(f"no {name} on PATH")
+    found = probe.which(site, name)
+    return judge(site, name, found, "PATH") if found else Absent(f"no {name} on PATH")
 
 
 def in_dapr_home(site: Site, name: str) -> Tool | Absent:
@@ -45,16 +44,18 @@ def judge(site: Site, name: str, program: Path, source: str) -> Tool | Absent:
     try:
         missing = [mark for mark in MARKS[name] if mark not in probe.contains(site, program, MARKS[name])]
     except (OSError, ValueError) as error:
-        return Absent(f"{program} can't be read: {error}")
+        return Absent(f"{program} can't be read: {error}", unfit=True)
     if len(missing) == len(MARKS[name]):
-        return Absent(f"{program} is not Dapr's {name}")
+        return Absent(f"{program} is not Dapr's {name}", unfit=True)
     if missing:
-        return Absent(f"{program} lacks {', '.join(mark.partition('/')[2].partition('/')[2] for mark in missing)}")
+        return Absent(
+            f"{program} lacks {', '.join(mark.partition('/')[2].partition('/')[2] for mark in missing)}", unfit=True
+        )
     version = _version(site, name, program)
     if not version:
-        return Absent(f"{program} does not say which version it is")
+        return Absent(f"{program} does not say which version it is", unfit=True)
     if not version.startswith(f"{site.pins.dapr.line}."):
-        return Absent(f"{program} is Dapr {version}, line {site.pins.dapr.line} is needed")
+        return Absent(f"{program} is Dapr {version}, line {site.pins.dapr.line} is needed", unfit=True)
     return Tool(name, version, source, program, f"Dapr {version} is of line {site.pins.dapr.line} and has what we use")
 
 

@@ -118,9 +118,7 @@ class _Build:
             # Go names a package when its compilation begins, the program itself last: then the linker is at work.
             linking = line == _program(name)
             part = _COMPILED if linking else _DOWNLOADED + (_COMPILED - _DOWNLOADED) * min(done / expected, 0.99)
-            yield Step(
-                "link" if linking else "compile", f"{name}: {done} of at most {expected} packages", part
-            )
+            yield Step("link" if linking else "compile", f"{name}: {done} of at most {expected} packages", part)
 
     def _run(self, *arguments: str) -> Iterator[str | None]:
         return self._site.children.run([self._go, *arguments], environ=self._environ, cwd=self._source)

@@ -41,7 +41,9 @@ def explain(error: UnavailableError, site: Site) -> Exception:
             detail=error.detail[-3:],
         )
     if "GOPROXY=off" in text:
-        return UnavailableError("Go build: a module is missing and GOPROXY=off forbids the download", detail=error.detail)
+        return UnavailableError(
+            "Go build: a module is missing and GOPROXY=off forbids the download", detail=error.detail
+        )
     if any(words in text for words in ("dial tcp", "no such host", "i/o timeout", "connection refused")):
         return UnavailableError("Go build: the Go module proxy can't be reached", detail=error.detail)
     return UnavailableError(f"Go build in {site.cache}: {error.reason}", detail=error.detail)

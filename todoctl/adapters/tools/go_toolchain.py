@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -16,15 +15,15 @@ _INSIDE = "go/bin/go"
 
 def on_path(site: Site) -> Tool | Absent:
     """The `go` on PATH."""
-    found = shutil.which("go", path=site.environ.get("PATH", ""))
+    found = probe.which(site, "go")
     if found is None:
         return Absent("no go on PATH")
-    version, minimum = probe.go_version(site, Path(found)), site.pins.dapr.go.minimum
+    version, minimum = probe.go_version(site, found), site.pins.dapr.go.minimum
     if not version:
-        return Absent(f"{found} does not work")
+        return Absent(f"{found} does not work", unfit=True)
     if _numbers(version) < _numbers(minimum):
-        return Absent(f"{found} is Go {version}, {minimum} or later is needed")
-    return Tool("go", version, "PATH", Path(found), f"Go {version} is {minimum} or later")
+        return Absent(f"{found} is Go {version}, {minimum} or later is needed", unfit=True)
+    return Tool("go", version, "PATH", found, f"Go {version} is {minimum} or later")
 
 
 def in_wheel(site: Site) -> Tool | Absent:
@@ -44,9 +43,11 @@ def ensure(site: Site) -> Generator[Step, None, Path]:
     Raises:
         UnavailableError: there is none and the wheel can't be had.
     """
-    found = next((tool for look in (on_path, in_wheel) if isinstance(tool := look(site), Tool)), None)
-    if found is None:
-        lock = ToolLock(site.cache, "go")
+    found = on_path(site)
+    if isinstance(found, Absent):
+        found = in_wheel(site)
+    if isinstance(found, Absent):
+        lock = ToolLock(site.cache, "go", "go")
         yield from lock.wait(site)
         try:
             if isinstance(in_wheel(site), Absent):

@@ -13,7 +13,7 @@ from todoctl.adapters.tools.model import UnavailableError
 from todoctl.adapters.tools.site import Site
 
 REACH_SECONDS = 3.0
-_READ_SECONDS = 30.0
+_TIMEOUT = (REACH_SECONDS, 30.0, 30.0, 30.0)  # connect, read, write, pool
 
 
 def reach(site: Site, url: str, seconds: float = REACH_SECONDS) -> None:
@@ -53,7 +53,7 @@ def text(url: str) -> str:
     import httpx
 
     try:
-        return httpx.get(url, follow_redirects=True, timeout=_timeout()).raise_for_status().text
+        return httpx.get(url, follow_redirects=True, timeout=_TIMEOUT).raise_for_status().text
     except httpx.HTTPError as error:
         raise UnavailableError(f"{url}: {_words(error)}") from error
 
@@ -68,7 +68,7 @@ def download(site: Site, url: str, target: Path) -> Iterator[tuple[int, int]]:
 
     try:
         with (
-            httpx.stream("GET", url, follow_redirects=True, timeout=_timeout()) as response,
+            httpx.stream("GET", url, follow_redirects=True, timeout=_TIMEOUT) as response,
             target.open("wb") as file,
         ):
             response.raise_for_status()
@@ -79,12 +79,6 @@ def download(site: Site, url: str, target: Path) -> Iterator[tuple[int, int]]:
                 yield done, total
     except httpx.HTTPError as error:
         raise UnavailableError(f"{url}: {_words(error)}") from error
-
-
-def _timeout() -> object:
-    import httpx
-
-    return httpx.Timeout(_READ_SECONDS, connect=REACH_SECONDS)
 
 
 def _words(error: Exception) -> str:

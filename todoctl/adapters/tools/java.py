@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 from pathlib import Path
 
 from todoctl.adapters.tools import probe
@@ -12,10 +12,8 @@ from todoctl.adapters.tools.site import Site
 
 def on_path(site: Site) -> Tool | Absent:
     """The first `java` on PATH, when it is new enough."""
-    found = shutil.which("java", path=site.environ.get("PATH", ""))
-    if found is None:
-        return Absent("no java on PATH")
-    return _judge(site, Path(found), "PATH")
+    found = probe.which(site, "java")
+    return _judge(site, found, "PATH") if found else Absent("no java on PATH")
 
 
 def in_java_home(site: Site) -> Tool | Absent:
@@ -29,9 +27,15 @@ def in_java_home(site: Site) -> Tool | Absent:
 
 def _judge(site: Site, java: Path, source: str) -> Tool | Absent:
     minimum = site.pins.jre.minimum
-    major = probe.java_major(site, java)
-    if major == 0:
-        return Absent(f"{java} does not say which version it is")
-    if major < minimum:
-        return Absent(f"{java} is Java {major}, {minimum} or later is needed")
-    return Tool("jre", str(major), source, java, f"Java {major} is {minimum} or later")
+    version = probe.java_version(site, java)
+    if not version:
+        return Absent(f"{java} does not say which version it is", unfit=True)
+    if major(version) < minimum:
+        return Absent(f"{java} is Java {version}, {minimum} or later is needed", unfit=True)
+    return Tool("jre", version, source, java, f"Java {version} is {minimum} or later")
+
+
+def major(version: str) -> int:
+    """The number that counts: 17 of 17.0.15, 8 of 1.8.0_392, 25 of 25-ea."""
+    numbers = [int(number) for number in re.findall(r"\d+", version)]
+    return numbers[1] if numbers[0] == 1 and len(numbers) > 1 else numbers[0]

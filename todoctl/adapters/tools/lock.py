@@ -16,11 +16,12 @@ _POLL_SECONDS = 0.2
 class ToolLock:
     """The right to install one group of tools into one cache."""
 
-    def __init__(self, cache: Path, group: str) -> None:
+    def __init__(self, cache: Path, group: str, tool: str) -> None:
         from filelock import FileLock
 
         self._lock = FileLock(cache / f"{group}.lock", thread_local=False, mode=0o644)
         self._holder = cache / f"{group}.holder"
+        self._tool = tool
 
     def take(self) -> bool:
         """Take the lock if nobody has it; the kernel frees it when its holder dies, however it dies."""
@@ -30,21 +31,21 @@ class ToolLock:
             self._lock.acquire(timeout=0)
         except Timeout:
             return False
-        self._holder.write_text(str(os.getpid()), encoding="utf-8")
+        self._holder.write_text(f"{os.getpid()} {self._tool}", encoding="utf-8")
         return True
 
     def wait(self, site: Site) -> Iterator[Step]:
         """Take the lock, saying whom it waits for."""
         while not self.take():
-            yield Step("wait", f"{self.holder()} installs it, waiting for that to end")
+            yield Step("wait", f"waits for {self.holder()}")
             site.children.pause(_POLL_SECONDS)
 
     def holder(self) -> str:
-        """Who has the lock: `process 123` as far as is known."""
-        with suppress(OSError):
-            if pid := self._holder.read_text(encoding="utf-8").strip():
-                return f"process {pid}"
-        return "another process"
+        """Who has the lock, as far as is known: `process 123, which installs daprd`."""
+        with suppress(OSError, ValueError):
+            pid, tool = self._holder.read_text(encoding="utf-8").split()
+            return f"{tool}, installed first" if int(pid) == os.getpid() else f"process {pid}, which installs {tool}"
+        return "another process that installs the same"
 
     def release(self) -> None:
         """Give the lock back."""

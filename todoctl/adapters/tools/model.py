@@ -21,9 +21,10 @@ class Tool:
 
 @dataclass(frozen=True)
 class Absent:
-    """A source that does not have the tool, and why."""
+    """A source that does not have the tool, and why; `unfit`: it has one that won't do."""
 
     reason: str
+    unfit: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -19,11 +20,17 @@ _KEPT = 64
 _VERSION = re.compile(r"\d+\.\d+\.\d+(?:-[\w.]+)?")
 
 
-def java_major(site: Site, java: Path) -> int:
-    """The major version of a `java`, 0 when it does not work."""
+def which(site: Site, program: str) -> Path | None:
+    """The first program of this name on PATH, as an absolute path."""
+    found = shutil.which(program, path=site.environ.get("PATH", ""))
+    return Path(found).absolute() if found else None
+
+
+def java_version(site: Site, java: Path) -> str:
+    """The version of a `java`, empty when it does not work."""
     said = remembered(site, java, "java", lambda: run(java, "-version", site=site))
-    match = re.search(r'version "(?:1\.)?(\d+)', said)
-    return int(match[1]) if match else 0
+    match = re.search(r'version "(\d[^"]*)"', said)
+    return match[1] if match else ""
 
 
 def go_version(site: Site, go: Path) -> str:

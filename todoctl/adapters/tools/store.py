@@ -1,9 +1,9 @@
 """The cache of tools: entries that appear whole or not at all, each with a manifest of its files' hashes.
 
-    <cache>/<tool>/<key>/             an entry, world-readable; manifest.json lists its files
-    <cache>/tmp-<tool>-…/             one being made; whoever holds the tool's lock removes those left behind
-    <cache>/<tool>.lock, .holder      who installs this tool now
-    <cache>/by-hand/                  files that a person brought
+- `<cache>/<tool>/<key>/`: an entry, world-readable; manifest.json lists its files
+- `<cache>/tmp-<tool>-…/`: one being made; whoever holds the tool's lock removes those left behind
+- `<cache>/<tool>.lock`, `.holder`: who installs this tool now
+- `<cache>/by-hand/`: files that a person brought
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _differs(path: Path, expected: dict[str, object], *, full: bool) -> str:
     except OSError:
         return "is missing"
     if stat.S_ISLNK(status.st_mode):
-        return "" if os.readlink(path) == expected.get("link") else "points elsewhere"
+        return "" if str(path.readlink()) == expected.get("link") else "points elsewhere"
     if status.st_size != expected.get("size"):
         return f"has {status.st_size} bytes in place of {expected.get('size')}"
     if not full and status.st_mtime_ns == expected.get("mtime_ns"):
@@ -159,7 +159,7 @@ def _differs(path: Path, expected: dict[str, object], *, full: bool) -> str:
 def _describe(path: Path) -> dict[str, object]:
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
-        return {"link": os.readlink(path)}
+        return {"link": str(path.readlink())}
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256(path)}
 
 

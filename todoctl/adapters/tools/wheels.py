@@ -59,7 +59,16 @@ def fetch(site: Site, tool: str, pin: WheelPin, *, drop: tuple[str, ...] = ()) -
 def _command(site: Site, pin: WheelPin, requirements: Path, target: Path) -> list[str | Path]:
     python = ["--python-version", pin.python, "--implementation", "cp"] if pin.python else []
     brought = ["--find-links", str(site.by_hand)] if site.by_hand.is_dir() else []
-    options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-compile", "--no-input", "--retries", "2"]
+    options = [
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "--no-compile",
+        "--no-input",
+        "--retries",
+        "2",
+    ]
     progress = ["--progress-bar", "raw" if _pip_version() >= (24, 1) else "off", "--disable-pip-version-check"]
     return [sys.executable, "-m", "pip", "install", *options, *progress, *python, *brought,
             "--target", target, "-r", requirements]  # fmt: skip
