@@ -52,6 +52,7 @@ class Lag:
     topic: str
     partition: int
     committed: int | None
+    start: int
     end: int
     messages: int | None
 
@@ -143,14 +144,16 @@ def lag(broker: Broker, name: str, partitions: Mapping[str, int]) -> list[Lag]:
         request = [ConsumerGroupTopicPartitions(name, wanted)]
         futures = admin.list_consumer_group_offsets(request, request_timeout=_SECONDS)
         committed = futures[name].result(_SECONDS).topic_partitions
-        asked = admin.list_offsets({item: api.OffsetSpec.latest() for item in wanted}, request_timeout=_SECONDS)
-        ends = {(item.topic, item.partition): future.result(_SECONDS).offset for item, future in asked.items()}
+        starts = _offsets(admin, wanted, api.OffsetSpec.earliest())
+        ends = _offsets(admin, wanted, api.OffsetSpec.latest())
     rows = []
     for item in committed:
-        end = ends[item.topic, item.partition]
+        start, end = starts[item.topic, item.partition], ends[item.topic, item.partition]
         offset = item.offset if item.offset >= 0 else None
         # A group that never committed has read nothing of what is there.
-        rows.append(Lag(item.topic, item.partition, offset, end, None if offset is None else max(0, end - offset)))
+        rows.append(
+            Lag(item.topic, item.partition, offset, start, end, None if offset is None else max(0, end - offset))
+        )
     return rows
 
 
@@ -204,9 +207,13 @@ def end_offsets(broker: Broker, topic: str) -> dict[int, int]:
     admin = _admin(broker)
     with _translated(f"read the end of {topic}"):
         partitions = admin.list_topics(topic, timeout=_SECONDS).topics[topic].partitions
-        wanted: dict[Any, Any] = {TopicPartition(topic, number): api.OffsetSpec.latest() for number in partitions}
-        asked = admin.list_offsets(wanted, request_timeout=_SECONDS)
-        return {item.partition: future.result(_SECONDS).offset for item, future in asked.items()}
+        found = _offsets(admin, [TopicPartition(topic, number) for number in partitions], api.OffsetSpec.latest())
+        return {partition: offset for (_, partition), offset in found.items()}
+
+
+def _offsets(admin: Any, partitions: Sequence[Any], which: Any) -> dict[tuple[str, int], int]:
+    asked = admin.list_offsets(dict.fromkeys(partitions, which), request_timeout=_SECONDS)
+    return {(item.topic, item.partition): future.result(_SECONDS).offset for item, future in asked.items()}
 
 
 def _api() -> Any:

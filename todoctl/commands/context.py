@@ -18,10 +18,12 @@ from todoctl.settings import Settings
 _PROCESSES_OVERLAY = "values-processes.yaml"
 
 
-def settings(ctx: typer.Context) -> Settings:
-    """The settings for this call."""
+def settings(ctx: typer.Context, *, environment: str | None = None) -> Settings:
+    """The settings for this call; `environment` stands before the global option."""
     given = ctx.find_root().obj
-    return settings_module.load(os.environ, cwd=Path.cwd(), environment=given.environment, config=given.config)
+    return settings_module.load(
+        os.environ, cwd=Path.cwd(), environment=environment or given.environment, config=given.config
+    )
 
 
 def values(current: Settings) -> Values:

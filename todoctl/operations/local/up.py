@@ -36,6 +36,7 @@ class Up:
     seconds: float
     moved_ports: list[str] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
+    found: dict[str, str] = field(default_factory=dict)
 
     @property
     def values(self) -> Values:
@@ -52,6 +53,13 @@ class Up:
         for tool, program in _PROGRAMS.items():
             if found := tools.find(tool, self.settings.cache, environ=self.assembly.environ):
                 self.assembly.programs[program] = found.path
+                self.found[tool] = found.version
+
+    def versions(self) -> dict[str, str]:
+        """Part → version of the program that it runs, as far as it is known."""
+        by_kind = {"database": "postgresql", "broker": "kafka", "scheduler": "scheduler", "sidecar": "daprd"}
+        tools_of = {part.name: by_kind.get(part.kind, "") for part in self.assembly.parts.values()}
+        return {name: self.found[tool] for name, tool in tools_of.items() if tool in self.found}
 
     def steps(self) -> Iterator[StepEvent]:
         """Bring everything up; yields what happens.
@@ -79,6 +87,13 @@ def begin(settings: Settings, values: Values, environ: Mapping[str, str], *, sec
     elif changed:
         with supervisor.connect(recorded.folders) as control:
             control.reload()
+    return up
+
+
+def look(settings: Settings, values: Values, recorded: state.State, environ: Mapping[str, str]) -> Up:
+    """The environment as it was brought up, to look at: nothing is started or written."""
+    up = Up(settings, Assembly(values, recorded, environ, Path(sys.executable)), seconds=0)
+    up.find_programs()
     return up
 
 

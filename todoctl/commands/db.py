@@ -1,0 +1,75 @@
+"""`todoctl db`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from todoctl import screen
+from todoctl.commands import context
+from todoctl.core.parts import OWNER_ROLE
+from todoctl.errors import DifferenceError
+from todoctl.operations.local import state
+from todoctl.screen import Output
+from todoctl.settings import Settings
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+_OUTPUT = Annotated[Output, typer.Option("-o", "--output", help="How to write the result.")]
+_TIMEOUT = Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the migration may take.")]
+
+
+@app.callback()
+def root() -> None:
+    """Show or migrate the database schema."""
+
+
+@app.command()
+def status(
+    ctx: typer.Context,
+    output: _OUTPUT = Output.table,
+    check: Annotated[bool, typer.Option("--check", help="Exit 4 when migrations are pending.")] = False,
+) -> None:
+    """Show the schema's revision and the migrations that are pending."""
+    seen = _run(context.settings(ctx), ctx, "status", seconds=30)
+    screen.show(seen, output, lambda: screen.pairs({**seen, "pending": ", ".join(seen["pending"]) or "none"}))
+    if check and seen["pending"]:
+        raise DifferenceError(f"{len(seen['pending'])} migrations are pending", hint="todoctl db migrate")
+
+
+@app.command()
+def migrate(ctx: typer.Context, output: _OUTPUT = Output.table, timeout: _TIMEOUT = 300) -> None:
+    """Apply the pending migrations; two runners at once do not fight, and a killed one can be run again."""
+    settings = context.settings(ctx)
+    with state.lock(settings, "db migrate", seconds=timeout):
+        seen = _run(settings, ctx, "upgrade", seconds=timeout)
+    screen.show(seen, output, lambda: screen.ok(f"the schema is at {seen['current']}"))
+
+
+@app.command()
+def downgrade(
+    ctx: typer.Context,
+    revision: Annotated[str, typer.Argument(help="The revision to go back to.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Agree without being asked.")] = False,
+    output: _OUTPUT = Output.table,
+    timeout: _TIMEOUT = 300,
+) -> None:
+    """Go back to an older revision; what newer tables hold is lost."""
+    settings = context.settings(ctx)
+    screen.confirm(f"go back to revision {revision} and lose what newer tables of {settings.name!r} hold?", yes=yes)
+    with state.lock(settings, "db downgrade", seconds=timeout):
+        seen = _run(settings, ctx, "downgrade", revision, seconds=timeout)
+    screen.show(seen, output, lambda: screen.ok(f"the schema is at {seen['current']}"))
+
+
+def _run(settings: Settings, ctx: typer.Context, *arguments: str, seconds: float) -> dict[str, Any]:
+    from todoctl.adapters import migrations
+
+    context.require_local(settings, f"{ctx.info_name}")
+    recorded = state.load(settings, context.values(settings))
+    url = recorded.secrets.database_url(OWNER_ROLE, recorded.ports["postgres"])
+    return migrations.run(Path(sys.executable), os.environ, url, *arguments, seconds=seconds)

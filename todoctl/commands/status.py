@@ -1,0 +1,80 @@
+"""`todoctl status`."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from todoctl import screen
+from todoctl.commands import context
+from todoctl.errors import UnhealthyError
+from todoctl.operations.local import state, status, up
+from todoctl.screen import Output
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    ctx: typer.Context,
+    output: Annotated[Output, typer.Option("-o", "--output", help="How to write the result.")] = Output.table,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds until interrupted.")] = False,
+) -> None:
+    """Show every part with its observed health, its lag and the age of the outbox.
+
+    Exit 3 when anything is unhealthy.
+    """
+    settings = context.settings(ctx)
+    context.require_local(settings, "status")
+    values = context.values(settings)
+    recorded = state.load(settings, values)
+    run = up.look(settings, values, recorded, os.environ)
+    while True:
+        seen = status.observe(settings.name, values, recorded, run.assembly.parts, run.versions())
+        screen.show(seen.document(), output, partial(_table, seen))
+        if not watch:
+            break
+        time.sleep(2)
+    if not seen.healthy:
+        sick = [f"{part.name}: {part.detail}" for part in seen.parts if not part.healthy]
+        raise UnhealthyError(
+            f"{len(sick)} of {len(seen.parts)} parts are not healthy", detail=tuple(sick), hint="todoctl up"
+        )
+
+
+def _table(seen: status.Status) -> None:
+    rows = [
+        (
+            part.name,
+            part.state,
+            part.version,
+            part.address,
+            part.pid,
+            _age(part.uptime_seconds),
+            f"{part.memory_bytes / 2**20:.0f} MiB" if part.memory_bytes else "",
+            part.detail,
+        )
+        for part in seen.parts
+    ]
+    screen.table(("PART", "STATE", "VERSION", "ADDRESS", "PID", "UP", "MEMORY", "DETAIL"), rows)
+    lag = [(row.group, row.topic, "unknown" if row.messages is None else row.messages, row.detail) for row in seen.lag]
+    screen.table(("GROUP", "TOPIC", "LAG", "DETAIL"), lag)
+    outbox = seen.outbox
+    entries = (
+        "unknown" if outbox.entries is None else f"{outbox.entries} entries, oldest {outbox.oldest_age_seconds:.1f} s"
+    )
+    screen.write(f"outbox: {entries} {outbox.detail}".rstrip())
+    total = sum(part.memory_bytes or 0 for part in seen.parts)
+    screen.write(f"memory: {total / 2**20:.0f} MiB resident in all")
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
