@@ -60,7 +60,8 @@ class Lag:
 def cluster_id(broker: Broker) -> str:
     """The cluster's id, which proves that the broker answers for metadata."""
     with _translated("ask for the cluster"):
-        return str(_admin(broker).describe_cluster(request_timeout=_SECONDS).result(_SECONDS).cluster_id)
+        admin = _admin(broker)
+        return str(admin.describe_cluster(request_timeout=_SECONDS).result(_SECONDS).cluster_id)
 
 
 def topics(broker: Broker, names: Sequence[str]) -> dict[str, TopicSpec]:
@@ -93,7 +94,8 @@ def create_topics(broker: Broker, specs: Sequence[TopicSpec]) -> None:
 
     wanted = [api.NewTopic(s.name, s.partitions, s.replication, config=dict(s.config)) for s in specs]
     with _translated("create topics"):
-        for future in _admin(broker).create_topics(wanted, request_timeout=_SECONDS).values():
+        admin = _admin(broker)
+        for future in admin.create_topics(wanted, request_timeout=_SECONDS).values():
             try:
                 future.result(_SECONDS)
             except KafkaException as error:
@@ -110,14 +112,16 @@ def set_topic_config(broker: Broker, name: str, config: Mapping[str, str]) -> No
     ]
     resource = api.ConfigResource(api.ResourceType.TOPIC, name, incremental_configs=entries)
     with _translated(f"set the configuration of {name}"):
-        for future in _admin(broker).incremental_alter_configs([resource], request_timeout=_SECONDS).values():
+        admin = _admin(broker)
+        for future in admin.incremental_alter_configs([resource], request_timeout=_SECONDS).values():
             future.result(_SECONDS)
 
 
 def group(broker: Broker, name: str) -> Group:
     """A consumer group as the broker sees it; one that it does not know is DEAD with no members."""
     with _translated(f"describe the group {name}"):
-        futures = _admin(broker).describe_consumer_groups([name], request_timeout=_SECONDS)
+        admin = _admin(broker)
+        futures = admin.describe_consumer_groups([name], request_timeout=_SECONDS)
         try:
             found = futures[name].result(_SECONDS)
         except Exception as error:
@@ -222,6 +226,7 @@ def _api() -> Any:
 
 
 def _admin(broker: Broker) -> Any:
+    """A client that the caller must hold on to: dropped, it takes its pending answers with it."""
     # Nobody listens: librdkafka's own complaints about a broker that is away would go to stderr.
     return _api().AdminClient({**broker.settings, "log_level": "0", "socket.connection.setup.timeout.ms": "2000"})
 

@@ -168,3 +168,9 @@ def outbox(url: str) -> tuple[int, float]:
             "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM api.outbox"
         ).fetchone()
         return int(count), float(age)
+
+
+def clock(url: str) -> float:
+    """The server's clock as Unix time in seconds."""
+    with connect(url) as link:
+        return float(link.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()[0])

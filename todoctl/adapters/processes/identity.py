@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 
-# Between a process's creation as the kernel tells it and the launcher's own clock lie its waits at most.
 INSTANCE_VARIABLE = "TODOCTL_INSTANCE"  # set in every process of an environment: its folder
 
 
@@ -106,6 +105,17 @@ def survivors(instance: Path) -> list[psutil.Process]:
             if process.environ().get(INSTANCE_VARIABLE) == str(instance):
                 found.append(process)
     return found
+
+
+def wait_gone(pid: int, *, seconds: float) -> bool:
+    """Whether the process is gone within the time."""
+    try:
+        psutil.Process(pid).wait(timeout=seconds)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        return False
+    return True
 
 
 def end(processes: list[psutil.Process], *, seconds: float) -> list[psutil.Process]:

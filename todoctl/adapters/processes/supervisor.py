@@ -117,6 +117,11 @@ class Supervisor:
         except (OSError, HTTPException, xmlrpc.client.Error):
             return False
 
+    def pid(self) -> int:
+        """Its process id."""
+        with _translated("tell its pid"):
+            return int(self._rpc.getPID())
+
     def processes(self) -> dict[str, Process]:
         """Every part that it knows."""
         with _translated("list processes"):

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from todoctl.adapters.processes import identity, supervisor
-from todoctl.adapters.processes.supervisor import SupervisorError
 from todoctl.core.parts import Folders
 from todoctl.errors import UnhealthyError
 from todoctl.operations.local import state
@@ -35,7 +34,7 @@ def bring_down(settings: Settings, *, purge: bool) -> Iterator[Stopped]:
         with supervisor.connect(folders) as control:
             if control.is_alive():
                 yield from _stop_waves(control)
-                _shut_down(control, folders)
+                _shut_down(control)
     left = identity.survivors(settings.state)
     names = [f"{process.pid}" for process in left]
     stubborn = identity.end(left, seconds=3)
@@ -73,13 +72,7 @@ def _stop(control: supervisor.Supervisor, names: Iterable[str]) -> Iterator[Stop
         time.sleep(0.05)
 
 
-def _shut_down(control: supervisor.Supervisor, folders: Folders) -> None:
+def _shut_down(control: supervisor.Supervisor) -> None:
+    pid = control.pid()
     control.shutdown()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            if not control.is_alive() and not supervisor.socket_path(folders).exists():
-                return
-        except SupervisorError:
-            return
-        time.sleep(0.03)
+    identity.wait_gone(pid, seconds=5)

@@ -128,12 +128,25 @@ def _waiting_for(folders: Folders, part: Part) -> str:
     return f" ({last[0].partition('waiting for ')[2][:60]} missing)" if last and "waiting for " in last[0] else ""
 
 
+def keeps_dying(folders: Folders, part: Part) -> bool:
+    """Whether the part died so often in a row that waiting longer is no use."""
+    return identity.early_deaths(_identity(folders, part)) >= _DEATHS
+
+
+def forget_deaths(folders: Folders, part: Part) -> None:
+    """Count early deaths from now on."""
+    _identity(folders, part).unlink(missing_ok=True)
+
+
+def _identity(folders: Folders, part: Part) -> Path:
+    return folders.run / f"{part.name}.json"
+
+
 def _give_up_if_dying(folders: Folders, part: Part) -> None:
-    deaths = identity.early_deaths(folders.run / f"{part.name}.json")
-    if deaths >= _DEATHS:
+    if keeps_dying(folders, part):
         lines = tail(folders, part.name)
         raise UnhealthyError(
-            f"{part.name} died {deaths} times in a row after its start",
+            f"{part.name} died {_DEATHS} times in a row after its start",
             detail=lines,
             hint=likely_fix(part.name, lines),
         )

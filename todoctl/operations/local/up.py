@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from todoctl.adapters import kafka, migrations, postgres, tools
+from todoctl.adapters import kafka, migrations, postgres
 from todoctl.adapters.processes import identity, supervisor
-from todoctl.core.parts import OWNER_ROLE, Folders, Part, java_command, roles, sidecar_name
+from todoctl.core.parts import OWNER_ROLE, Folders, java_command, roles, sidecar_name
 from todoctl.core.topics import wanted_topics
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError
+from todoctl.operations import tools
 from todoctl.operations.local import readiness, state
 from todoctl.operations.local.assembly import Assembly, write_if_changed
 from todoctl.operations.steps import Step, StepEvent, Tell, run_steps
@@ -219,18 +220,15 @@ def _start(up: Up, name: str, tell: Tell, check: readiness.Check | None = None) 
     with supervisor.connect(up.state.folders) as control:
         process = control.processes().get(name)
         running = process is not None and process.is_running
-        if running and changed:
+        # A part that keeps dying gets a fresh start: what broke it may have been mended.
+        fresh = changed or not running or readiness.keeps_dying(up.state.folders, part)
+        if running and fresh:
             control.stop(name, wait=True)
-        if changed or not running:
-            forget_deaths(up, part)
+        if fresh:
+            readiness.forget_deaths(up.state.folders, part)
             control.start(name)
             up.started.append(name)
     pid = readiness.wait_ready(
         up.state, part, check or readiness.check_for(part, up.values, up.state), tell, seconds=up.seconds
     )
     return f"port {part.port}, pid {pid}"
-
-
-def forget_deaths(up: Up, part: Part) -> None:
-    """Count early deaths from this start on."""
-    (up.state.folders.run / f"{part.name}.json").unlink(missing_ok=True)

@@ -1,0 +1,58 @@
+"""`todoctl doctor`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from todoctl import screen
+from todoctl.commands import context
+from todoctl.errors import UnhealthyError
+from todoctl.operations.local import doctor, state, up
+from todoctl.screen import Output
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    ctx: typer.Context,
+    output: Annotated[Output, typer.Option("-o", "--output", help="How to write the findings.")] = Output.table,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Also do what is safe: make missing topics, set their settings.")
+    ] = False,
+) -> None:
+    """Check everything that can be wrong and name the command that fixes it.
+
+    A check that could not look has failed. Exit 3 when any check failed.
+    """
+    settings = context.settings(ctx)
+    context.require_local(settings, "doctor")
+    values = context.values(settings)
+    run = up.look(settings, values, state.load(settings, values), os.environ)
+    findings = list(doctor.examine(run))
+    if fix:
+        findings = [_mended(run, finding) for finding in findings]
+    screen.show([asdict(finding) for finding in findings], output, lambda: _table(findings))
+    failed = [finding for finding in findings if finding.verdict == "fail"]
+    if failed:
+        raise UnhealthyError(
+            f"{len(failed)} of {len(findings)} checks failed",
+            detail=tuple(f"{finding.check}: {finding.seen}" for finding in failed),
+            hint=next((finding.fix for finding in failed if finding.fix), ""),
+        )
+
+
+def _mended(run: up.Up, finding: doctor.Finding) -> doctor.Finding:
+    if not (finding.verdict == "fail" and finding.is_safe_to_fix):
+        return finding
+    done = doctor.mend(run, finding)
+    screen.ok(f"{finding.check}: {done}")
+    return doctor.Finding(finding.check, "ok", done)
+
+
+def _table(findings: list[doctor.Finding]) -> None:
+    screen.table(("CHECK", "VERDICT", "SEEN", "FIX"), [(f.check, f.verdict, f.seen, f.fix) for f in findings])
