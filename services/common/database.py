@@ -1,0 +1,89 @@
+"""PostgreSQL for a service: short transactions that either commit or raise, and never hang."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+from services.common.failures import Unavailable
+
+_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=4000 -c idle_in_transaction_session_timeout=10000 -c timezone=UTC"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database did not answer, or the connection broke; whether a write happened may be unknown."""
+
+
+class Database:
+    """A pool of connections; it connects at first use and finds its way back after an outage."""
+
+    def __init__(self, url: str, *, name: str, size: int = 10, seconds: float = 10.0) -> None:
+        self._seconds = seconds
+        self._engine = create_async_engine(
+            engine_url(url),
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_recycle=1800,
+            # One cheap round trip spares each pooled connection an error after the server came back.
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": 3,
+                "options": _OPTIONS,
+                "application_name": name,
+                "tcp_user_timeout": 5000,
+            },
+        )
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction, committed at the end of the block and rolled back when the block raises.
+
+        Raises:
+            DatabaseUnavailable: no connection, no answer in time, a lock conflict, or the connection
+                broke; when it broke in the commit, the write may or may not have happened.
+        """
+        try:
+            # The server's own timeouts don't fire when the server itself is frozen.
+            async with asyncio.timeout(self._seconds), self._sessions() as session, session.begin():
+                yield session
+        except TimeoutError as error:
+            raise DatabaseUnavailable(f"the database did not answer within {self._seconds:g} s") from error
+        except (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError) as error:
+            raise DatabaseUnavailable(_first_line(error)) from error
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            raise DatabaseUnavailable(_first_line(error)) from error
+
+    async def ping(self) -> None:
+        """Prove that a query is answered.
+
+        Raises:
+            DatabaseUnavailable: it is not.
+        """
+        async with self.transaction() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+def engine_url(url: str) -> URL:
+    """The libpq URL `url` as SQLAlchemy spells it for psycopg 3."""
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return f"database: {str(cause).strip().partition(chr(10))[0] or type(cause).__name__}"

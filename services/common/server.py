@@ -1,0 +1,56 @@
+"""Serving: one process, and a stop that first says so, then lets running requests finish."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from services.common import logs
+from services.common.settings import ServiceSettings
+
+
+class _Server(uvicorn.Server):
+    """Answers 503 on /readyz from the first SIGTERM on, and stops listening `drain` seconds later."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, drain: float) -> None:
+        super().__init__(config)
+        self._app, self._drain = app, drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        first = not self._app.state.draining
+        self._app.state.draining = True
+        if first and self._drain and sig == signal.SIGTERM:
+            # A balancer needs this long to see that we are not ready; a second signal does not wait for it.
+            asyncio.get_running_loop().call_later(self._drain, super().handle_exit, sig, frame)
+        else:
+            super().handle_exit(sig, frame)
+
+
+def run(app: FastAPI, settings: ServiceSettings) -> None:
+    """Serve `app` until SIGTERM or SIGINT; returns once everything has finished."""
+    logs.configure(settings.service_name, settings.log_level)
+    # uvicorn raises the signal again after a clean stop; a clean stop is exit code 0 here.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: None)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        # Forwarded headers are a client's word; the peer's own address is what counts.
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=settings.graceful_seconds,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    server = _Server(config, app, settings.drain_seconds)
+    server.run()
+    if not server.started:
+        raise SystemExit(1)

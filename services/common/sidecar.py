@@ -1,0 +1,223 @@
+"""The Dapr sidecar's HTTP API as this platform uses it: publish, invoke, state, secrets, health.
+
+What the sidecar answers and what each answer means: docs/decisions/0002-dapr-components.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from services.common.failures import Refused
+from services.common.failures import ServiceFailure as SidecarError
+from services.common.failures import Unavailable
+from services.common.settings import ServiceSettings
+
+__all__ = ["BulkEntry", "Refused", "Sidecar", "SidecarError", "SidecarUnavailable", "Unavailable", "is_refusal"]
+
+_TIMEOUT = httpx.Timeout(10.0, connect=2.0)
+_CLOUD_EVENT = "application/cloudevents+json"
+# The broker's verdicts on an entry's own form; everything else that fails inside the sidecar is worth another try.
+_REFUSALS = ("too large", "larger than", "err_pubsub_cloud_events_ser", "err_pubsub_events_ser")
+_NOT_YET = ("ERR_PUBSUB_NOT_FOUND", "ERR_PUBSUB_NOT_CONFIGURED", "ERR_DIRECT_INVOKE")
+
+
+class SidecarUnavailable(Unavailable):
+    """The sidecar, or what lies behind it, does not answer for now."""
+
+
+@dataclass(frozen=True)
+class BulkEntry:
+    """One event of a bulk publish; `entry_id` is unique within the call."""
+
+    entry_id: str
+    envelope: Mapping[str, Any]
+    key: str | None = None
+
+
+class Sidecar:
+    """This process's sidecar; every failure is an `Unavailable` or a `Refused`."""
+
+    def __init__(
+        self,
+        *,
+        http_port: int,
+        api_token: str,
+        pubsub: str = "pubsub",
+        state_store: str = "statestore",
+        secret_store: str = "secretstore",  # noqa: S107 - the name of a component
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._pubsub, self._state_store, self._secret_store = pubsub, state_store, secret_store
+        # trust_env off: a proxy of the environment must never see calls to our own sidecar.
+        self._http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{http_port}",
+            headers={"dapr-api-token": api_token},
+            timeout=_TIMEOUT,
+            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
+            transport=transport,
+            trust_env=False,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: ServiceSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> Self:
+        """The sidecar that the settings name."""
+        return cls(
+            http_port=settings.dapr_http_port,
+            api_token=settings.dapr_api_token,
+            pubsub=settings.pubsub_name,
+            state_store=settings.state_store_name,
+            secret_store=settings.secret_store_name,
+            transport=transport,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections to the sidecar."""
+        await self._http.aclose()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Self]:
+        """The sidecar for the length of a block; its connections are closed after it."""
+        try:
+            yield self
+        finally:
+            await self.aclose()
+
+    async def publish(self, topic: str, envelope: Mapping[str, Any], *, key: str | None) -> None:
+        """Publish one CloudEvents envelope; returns once the broker has it."""
+        params = {} if key is None else {"metadata.partitionKey": key}
+        path = f"/v1.0/publish/{quote(self._pubsub, safe='')}/{quote(topic, safe='')}"
+        response = await self._call(
+            "POST", path, params=params, content=_dump(envelope), headers={"content-type": _CLOUD_EVENT}
+        )
+        _check(response, f"publish to {topic}")
+
+    async def publish_bulk(self, topic: str, entries: Sequence[BulkEntry]) -> dict[str, str]:
+        """Publish many envelopes; gives the error of each entry that failed, by its id.
+
+        `is_refusal` tells the errors that no repetition helps.
+        """
+        if not entries:
+            return {}
+        path = f"/v1.0-alpha1/publish/bulk/{quote(self._pubsub, safe='')}/{quote(topic, safe='')}"
+        response = await self._call("POST", path, content=_dump([_bulk(entry) for entry in entries]), json_body=True)
+        failed = _error(response).get("failedEntries") if response.status_code == 500 else None
+        if isinstance(failed, list) and failed:
+            return {str(entry.get("entryId")): str(entry.get("error")) for entry in failed if isinstance(entry, dict)}
+        _check(response, f"bulk publish to {topic}")
+        return {}
+
+    async def invoke(
+        self,
+        app_id: str,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 5.0,  # noqa: ASYNC109 - httpx bounds each phase; the caller may bound the whole
+    ) -> httpx.Response:
+        """Call another service; its own answers, errors too, are returned as they are.
+
+        Raises:
+            SidecarUnavailable: the service, or the sidecar, can't be reached.
+            Refused: the access rules forbid the call.
+        """
+        response = await self._call(
+            method,
+            f"/v1.0/invoke/{app_id}/method/{path.removeprefix('/')}",
+            content=None if json is None else _dump(json),
+            json_body=json is not None,
+            headers=dict(headers or {}),
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 2.0)),
+        )
+        if _error(response).get("errorCode") == "ERR_DIRECT_INVOKE" or _token_refused(response):
+            _check(response, f"call {app_id}")
+        return response
+
+    async def get_state(self, key: str) -> bytes | None:
+        """The stored bytes of `key`, or None where there are none."""
+        response = await self._call("GET", f"/v1.0/state/{quote(self._state_store)}/{quote(key, safe='')}")
+        _check(response, f"read state {key}")
+        return response.content if response.status_code == 200 else None
+
+    async def save_state(self, key: str, value: Any) -> None:
+        """Store `value` as JSON under `key`; the last write wins."""
+        path = f"/v1.0/state/{quote(self._state_store)}"
+        response = await self._call("POST", path, content=_dump([{"key": key, "value": value}]), json_body=True)
+        _check(response, f"save state {key}")
+
+    async def secret(self, name: str) -> dict[str, str]:
+        """The fields of a secret; empty where it has none."""
+        response = await self._call("GET", f"/v1.0/secrets/{quote(self._secret_store)}/{quote(name, safe='')}")
+        _check(response, f"read secret {name}")
+        return {str(key): str(value) for key, value in _error(response).items()}
+
+    async def is_ready(self) -> bool:
+        """Whether the sidecar's components are up; false where it can't be asked."""
+        try:
+            response = await self._call("GET", "/v1.0/healthz/outbound", timeout=httpx.Timeout(2.0))
+        except Unavailable:
+            return False
+        return response.status_code == 204
+
+    async def subscriptions(self) -> list[dict[str, Any]]:
+        """The subscriptions that the sidecar has."""
+        response = await self._call("GET", "/v1.0/metadata")
+        _check(response, "read the sidecar's metadata")
+        return list(_error(response).get("subscriptions") or [])
+
+    async def _call(self, method: str, path: str, *, json_body: bool = False, **options: Any) -> httpx.Response:
+        if json_body:
+            options["headers"] = {**options.get("headers", {}), "content-type": "application/json"}
+        try:
+            return await self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise SidecarUnavailable(f"sidecar: {type(error).__name__}: {error}") from error
+
+
+def is_refusal(error: str) -> bool:
+    """Whether the broker's words mean that this very entry will never be accepted."""
+    text = error.lower()
+    return any(words in text for words in _REFUSALS)
+
+
+def _bulk(entry: BulkEntry) -> dict[str, Any]:
+    metadata = {} if entry.key is None else {"partitionKey": entry.key}
+    return {"entryId": entry.entry_id, "event": entry.envelope, "contentType": _CLOUD_EVENT, "metadata": metadata}
+
+
+def _dump(value: Any) -> bytes:
+    import json
+
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _error(response: httpx.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _token_refused(response: httpx.Response) -> bool:
+    return response.status_code == 401 and response.text.strip() == "invalid api token"
+
+
+def _check(response: httpx.Response, what: str) -> None:
+    if response.is_success:
+        return
+    error = _error(response)
+    code = str(error.get("errorCode", ""))
+    words = f"{what}: HTTP {response.status_code} {code} {str(error.get('message') or response.text)[:500]}".strip()
+    # A sidecar that has not loaded its components yet answers 4xx; an event must not be given up for that.
+    passing = response.status_code >= 500 or code in _NOT_YET or _token_refused(response)
+    if passing and response.status_code != 403 and not is_refusal(words):
+        raise SidecarUnavailable(words)
+    raise Refused(words)

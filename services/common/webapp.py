@@ -1,0 +1,83 @@
+"""The frame of every service's application: problems, limits, metrics, health; a service adds its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from services.common import problems
+from services.common.database import Database
+from services.common.failures import Unavailable
+from services.common.observability import BodyLimitMiddleware, HttpMetrics, ObservabilityMiddleware
+from services.common.sidecar import Sidecar
+
+# Gives what is missing for the service to work, or None when nothing is.
+Check = Callable[[], Awaitable[str | None]]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+BODY_LIMIT = 256 * 1024
+
+
+def make_app(
+    *,
+    title: str,
+    registry: CollectorRegistry,
+    checks: Mapping[str, Check],
+    lifespan: Lifespan | None = None,
+    body_limit: int = BODY_LIMIT,
+) -> FastAPI:
+    """An application with /healthz, /readyz (503 with what `checks` miss) and /metrics, ready for routes."""
+    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.draining = False
+    problems.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimitMiddleware, limit=body_limit)
+    app.add_middleware(ObservabilityMiddleware, metrics=HttpMetrics(registry))
+    _add_health(app, registry, checks)
+    return app
+
+
+def _add_health(app: FastAPI, registry: CollectorRegistry, checks: Mapping[str, Check]) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz(request: Request) -> Response:
+        missing = {name: words for name, check in checks.items() if (words := await check())}
+        if request.app.state.draining:
+            missing["process"] = "stopping"
+        if missing:
+            return JSONResponse({"status": "not ready", "missing": missing}, 503)
+        return JSONResponse({"status": "ready"})
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def database_check(database: Database) -> Check:
+    """Ready once the database answers a query."""
+
+    async def check() -> str | None:
+        try:
+            await database.ping()
+        except Unavailable as error:
+            return str(error)
+        return None
+
+    return check
+
+
+def sidecar_check(sidecar: Sidecar) -> Check:
+    """Ready once the sidecar's components are up."""
+
+    async def check() -> str | None:
+        return None if await sidecar.is_ready() else "the sidecar is not ready"
+
+    return check

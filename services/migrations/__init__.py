@@ -1,0 +1,1 @@
+"""The database's schema, one revision per file in versions/; `python -m services.migrations upgrade`."""

@@ -1,0 +1,46 @@
+"""`python -m services.migrations upgrade|status|downgrade [REVISION]`: the status as one JSON object on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from alembic.util.exc import CommandError
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.migrations import runner
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the command; 0 done, 1 failed, 2 wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m services.migrations", description=__doc__)
+    parser.add_argument("command", choices=("upgrade", "status", "downgrade"))
+    parser.add_argument("revision", nargs="?", help="head for upgrade; needed for downgrade, `base` is the empty one")
+    asked = parser.parse_args(argv)
+    if asked.command == "downgrade" and not asked.revision:
+        parser.error("downgrade needs a REVISION")
+    url = environ.get("DATABASE_URL", "")
+    if not url:
+        parser.error("DATABASE_URL is not set")
+    try:
+        print(json.dumps(asdict(_run(asked.command, url, asked.revision))))
+    except (SQLAlchemyError, CommandError, runner.MigrationRefusedError) as error:
+        print(f"{asked.command} failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(command: str, url: str, revision: str | None) -> runner.Status:
+    if command == "status":
+        return runner.status(url)
+    if command == "upgrade":
+        return runner.upgrade(url, revision or "head")
+    return runner.downgrade(url, revision or "")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))
