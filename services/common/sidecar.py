@@ -13,9 +13,8 @@ from urllib.parse import quote
 
 import httpx
 
-from services.common.failures import Refused
+from services.common.failures import Refused, Unavailable
 from services.common.failures import ServiceFailure as SidecarError
-from services.common.failures import Unavailable
 from services.common.settings import ServiceSettings
 
 __all__ = ["BulkEntry", "Refused", "Sidecar", "SidecarError", "SidecarUnavailable", "Unavailable", "is_refusal"]
