@@ -1,0 +1,160 @@
+"""The migrations, run as the program they ship as, on a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from services.migrations import runner
+from tests.unit.services.postgres_server import PostgresServer, TodoDatabase
+
+_LOCK = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+def migrations(database: TodoDatabase, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "services.migrations", *arguments],
+        env={**os.environ, "DATABASE_URL": database.url("todo_owner")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def schemas(database: TodoDatabase) -> set[str]:
+    with psycopg.connect(database.admin_url) as link:
+        return {row[0] for row in link.execute("SELECT nspname FROM pg_namespace")}
+
+
+def test_up_twice_and_down_again(empty_database: TodoDatabase) -> None:
+    """upgrade brings everything, a second one changes nothing, downgrade to base leaves nothing of ours."""
+    first = json.loads(migrations(empty_database, "upgrade").stdout)
+    assert first["current"] == first["head"]
+    assert first["pending"] == []
+    assert {"auth", "dapr"} <= schemas(empty_database)
+    assert json.loads(migrations(empty_database, "upgrade").stdout) == first
+    down = json.loads(migrations(empty_database, "downgrade", "base").stdout)
+    assert down["current"] is None
+    assert down["pending"][0] == "0001"
+    assert not {"auth", "api", "audit", "dapr"} & schemas(empty_database)
+    assert json.loads(migrations(empty_database, "upgrade").stdout) == first
+
+
+def test_status_of_an_empty_database(empty_database: TodoDatabase) -> None:
+    """status only looks: everything is pending, and nothing is made."""
+    found = json.loads(migrations(empty_database, "status").stdout)
+    assert found["current"] is None
+    assert found["pending"][0] == "0001"
+    assert "auth" not in schemas(empty_database)
+
+
+def test_status_while_another_runner_works(empty_database: TodoDatabase) -> None:
+    """status answers while somebody else holds the lock."""
+    with psycopg.connect(empty_database.url("todo_owner")) as link:
+        link.execute("SELECT pg_advisory_lock(%s)", (runner._LOCK,))
+        assert runner.status(empty_database.url("todo_owner")).current is None
+
+
+def test_two_runners(empty_database: TodoDatabase) -> None:
+    """Of runners that start together one works and the others wait, and all of them succeed."""
+    command = [sys.executable, "-m", "services.migrations", "upgrade"]
+    environ = {**os.environ, "DATABASE_URL": empty_database.url("todo_owner")}
+    running = [subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    answers = [json.loads(process.communicate(timeout=60)[0]) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_killed_half_way(empty_database: TodoDatabase, postgres_server: PostgresServer) -> None:
+    """SIGKILL in the middle of a revision leaves nothing of it, and the next run does it all."""
+    owner = empty_database.url("todo_owner")
+    with psycopg.connect(empty_database.admin_url) as blocker:
+        # The revision's last table can't be made while this name is taken by an uncommitted one.
+        blocker.execute("CREATE SCHEMA dapr")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.migrations", "upgrade"], env={**os.environ, "DATABASE_URL": owner}
+        )
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'migrations' AND wait_event_type = 'Lock'"
+        )
+        with psycopg.connect(empty_database.admin_url, autocommit=True) as watcher:
+            while not watcher.execute(waiting).fetchone()[0]:
+                assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        blocker.rollback()
+    assert "auth" not in schemas(empty_database)
+    assert runner.upgrade(owner).pending == ()
+
+
+def test_a_newer_database_is_left_alone(todo: TodoDatabase) -> None:
+    """A release that does not know the database's revision refuses with both names, and status still answers."""
+    with psycopg.connect(todo.admin_url, autocommit=True) as link:
+        link.execute("UPDATE alembic_version SET version_num = '9999'")
+    refused = migrations(todo, "upgrade")
+    assert refused.returncode == 1
+    assert "9999" in refused.stderr
+    assert json.loads(migrations(todo, "status").stdout)["current"] == "9999"
+
+
+@pytest.mark.parametrize("arguments", [("downgrade",), ("sideways",), ()])
+def test_wrong_usage(todo: TodoDatabase, arguments: tuple[str, ...]) -> None:
+    """What can't be understood is exit code 2."""
+    assert migrations(todo, *arguments).returncode == 2
+
+
+def test_no_database() -> None:
+    """A server that isn't there is exit code 1 and one reason on stderr, no traceback."""
+    done = migrations(TodoDatabase(1, "todo"), "status")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("role", "query"),
+    [
+        ("todo_operator", "SELECT password_hash FROM auth.users"),
+        ("todo_operator", "SELECT private_key FROM auth.signing_keys"),
+        ("todo_operator", "DELETE FROM auth.users"),
+        ("api", "SELECT id FROM auth.users"),
+        ("auth", "SELECT 1 FROM api.tasks"),
+        ("auth", "DELETE FROM auth.users"),
+        ("auth", "CREATE TABLE auth.x (y int)"),
+        ("auth", "CREATE TABLE public.x (y int)"),
+        ("dapr_state", "SELECT 1 FROM auth.users"),
+    ],
+)
+def test_roles_see_only_their_own(todo: TodoDatabase, role: str, query: str) -> None:
+    """A role reaches nothing that its service does not need."""
+    with psycopg.connect(todo.url(role)) as link, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        link.execute(query)
+
+
+def test_dapr_makes_its_own_tables(todo: TodoDatabase) -> None:
+    """The state store's role makes tables in its schema without naming it."""
+    with psycopg.connect(todo.url("dapr_state")) as link:
+        link.execute("CREATE TABLE dapr_state_state (key text)")
+        assert link.execute("SELECT to_regclass('dapr.dapr_state_state')").fetchone()[0] is not None
+
+
+def test_roles_are_made_where_they_are_missing(postgres_server: PostgresServer, empty_database: TodoDatabase) -> None:
+    """An owner that is no superuser, as in a managed database, makes the roles that are not there yet."""
+    with psycopg.connect(empty_database.admin_url, autocommit=True) as link:
+        link.execute("CREATE ROLE managed_owner LOGIN CREATEROLE PASSWORD 'only-for-tests'")
+        link.execute(f"ALTER DATABASE {empty_database.name} OWNER TO managed_owner")
+        for role in ("dapr_state",):
+            link.execute(f"GRANT {role} TO managed_owner WITH ADMIN OPTION")
+    found = runner.upgrade(empty_database.url("managed_owner"))
+    assert found.current == found.head
+    with psycopg.connect(empty_database.admin_url, autocommit=True) as link:
+        link.execute(f"ALTER DATABASE {empty_database.name} OWNER TO postgres")
+        link.execute("REASSIGN OWNED BY managed_owner TO postgres")
+        link.execute("DROP OWNED BY managed_owner")
+        link.execute("DROP ROLE managed_owner")
