@@ -118,15 +118,16 @@ class Board(Protocol):
 
 
 class _Lines:
-    """One line on stderr per change of state."""
+    """One line on stderr per change of state; what a part waits for at most every five seconds."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[str, str]] = {}
+        self._last: dict[str, tuple[str, float]] = {}
 
     def update(self, name: str, state: str, detail: str, elapsed: float) -> None:
-        if self._last.get(name) == (state, detail):
+        last_state, said = self._last.get(name, ("", 0.0))
+        if state == "waiting" or (last_state == state and elapsed - said < 5):
             return
-        self._last[name] = (state, detail)
+        self._last[name] = (state, elapsed)
         say = {"ready": ok, "failed": bad}.get(state, note)
         say(f"{elapsed:6.1f}s  {name:<22} {state:<8} {detail}".rstrip())
 

@@ -124,7 +124,7 @@ def _tool(up: Up, name: str) -> Run:
             if progress.error:
                 raise progress.error
             found = progress.result or found
-            tell(progress.message)
+            tell(tools.sentence(progress))
         if found is None:
             raise TodoctlError(f"{name} was not installed", hint=f"todoctl tools install {name}")
         up.assembly.programs[_PROGRAMS[name]] = found.path
