@@ -1,0 +1,70 @@
+"""Event routes: the answer to each delivery, whatever the record.
+
+A route always answers 200 with SUCCESS or RETRY per record. It never says DROP (Dapr would send a letter of its own
+where one is configured) and never 404 (Dapr would lose the record in silence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from services.common.breaker import Clock
+from services.common.delivery import AnyEvent, read_bulk, read_event, read_single
+from services.common.letters import Letters, Publisher
+from services.common.settling import Consumer, EventMetrics, Item
+from todoctl.core.dead_letters import Origin
+
+__all__ = ["BulkRoute", "Consumer", "EventMetrics", "EventRoute"]
+
+
+class EventRoute:
+    """The route of a subscription that delivers one record at a time: `handler(event, origin)`."""
+
+    def __init__(
+        self,
+        handler: Callable[[AnyEvent, Origin], Awaitable[None]],
+        *,
+        consumer: str,
+        topic: str,
+        sidecar: Publisher,
+        clock: Clock,
+        metrics: EventMetrics,
+    ) -> None:
+        async def handle(items: Sequence[tuple[AnyEvent, Origin]]) -> None:
+            for event, origin in items:
+                await handler(event, origin)
+
+        self.consumer: Consumer[tuple[AnyEvent, Origin]] = Consumer(
+            topic=topic,
+            read=lambda delivery: (read_event(delivery), delivery.origin),
+            handle=handle,
+            letters=Letters(sidecar, consumer=consumer, clock=clock),
+            clock=clock,
+            metrics=metrics,
+        )
+
+    async def endpoint(self, request: Request) -> Response:
+        """Answer the sidecar's POST."""
+        delivery = read_single(await request.body(), request.headers, self.consumer.topic)
+        [status] = await self.consumer.settle([delivery])
+        return JSONResponse({"status": status})
+
+
+class BulkRoute(Generic[Item]):
+    """The route of a subscription that delivers many records of one partition at a time."""
+
+    def __init__(self, consumer: Consumer[Item]) -> None:
+        self.consumer = consumer
+
+    async def endpoint(self, request: Request) -> Response:
+        """Answer the sidecar's POST with a status per entry."""
+        deliveries = read_bulk(await request.body(), self.consumer.topic)
+        answers = zip(deliveries, await self.consumer.settle(deliveries), strict=True)
+        statuses = [
+            {"entryId": delivery.entry_id, "status": status} for delivery, status in answers if delivery.entry_id
+        ]
+        return JSONResponse({"statuses": statuses})

@@ -1,0 +1,150 @@
+"""A record as the sidecar delivers it: the bytes that lay on the topic, where they lay, the event inside.
+
+Subscriptions are raw: Dapr wraps the record's bytes in base64 and looks at nothing, so no record can crash it
+(daprd 1.16 asserts that trace fields are strings) and no two records get one id.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from services.common.verdicts import InvalidEventError, UnreadableRecordError, UnsupportedEventError
+from todoctl.core.dead_letters import Origin
+from todoctl.core.events import ReminderEvent, TaskEvent, TaskUpdateEvent, UnsupportedVersionError, parse_event
+
+AnyEvent = TaskEvent | ReminderEvent | TaskUpdateEvent
+
+# PostgreSQL's bigint.
+LARGEST_ID = 2**63
+
+# No more digits than a 64-bit number always has room for.
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One record: its value, where it lay, and its entry in a bulk delivery."""
+
+    value: bytes
+    origin: Origin
+    entry_id: str | None = None
+
+
+def read_single(body: bytes, headers: Mapping[str, str], topic: str) -> Delivery:
+    """The record in a single delivery; a body that Dapr did not wrap is itself the record."""
+    envelope = _json_object(body)
+    wrapped = envelope.get("data_base64") if "data" not in envelope else None
+    value = _unwrapped(wrapped) if isinstance(wrapped, str) else None
+    return Delivery(body if value is None else value, _origin(headers, topic))
+
+
+def read_bulk(body: bytes, topic: str) -> list[Delivery]:
+    """The records in a bulk delivery; a body without entries is itself one record."""
+    entries = _json_object(body).get("entries")
+    if not isinstance(entries, list):
+        return [Delivery(body, Origin(topic=topic))]
+    return [_entry(entry, topic) for entry in entries]
+
+
+def read_event(delivery: Delivery) -> AnyEvent:
+    """The event of a record.
+
+    Raises:
+        PermanentError: one of its kinds, with what does not fit.
+    """
+    envelope = read_envelope(delivery.value)
+    try:
+        return _in_range(parse_event(delivery.origin.topic, envelope))
+    except UnsupportedVersionError as exc:
+        raise UnsupportedEventError(str(exc)) from exc
+    except ValidationError as exc:
+        raise InvalidEventError(_what_does_not_fit(exc)) from exc
+    except ValueError as exc:
+        raise InvalidEventError(str(exc)) from exc
+
+
+def read_envelope(value: bytes) -> dict[str, Any]:
+    """The CloudEvents envelope of a record; UnreadableRecordError when it is no JSON object."""
+    try:
+        envelope = from_json(value, allow_inf_nan=False)
+    except ValueError as exc:
+        raise UnreadableRecordError(f"not JSON: {exc}") from exc
+    if not isinstance(envelope, dict):
+        raise UnreadableRecordError(f"a JSON {type(envelope).__name__}, not an object")
+    return envelope
+
+
+def _in_range(event: AnyEvent) -> AnyEvent:
+    # JSON numbers have no end; ours are identities in a database.
+    for name in ("user_id", "task_id", "user_seq", "version"):
+        if not 0 < getattr(event, name) < LARGEST_ID:
+            raise ValueError(f"{name}: not between 1 and {LARGEST_ID - 1}")
+    return event
+
+
+def _entry(entry: Any, topic: str) -> Delivery:
+    if not isinstance(entry, dict):
+        return Delivery(to_json(entry), Origin(topic=topic))
+    event, entry_id, metadata = entry.get("event"), entry.get("entryId"), entry.get("metadata")
+    return Delivery(
+        value=_entry_value(event),
+        origin=_origin(metadata if isinstance(metadata, dict) else {}, topic),
+        entry_id=entry_id if isinstance(entry_id, str) else None,
+    )
+
+
+def _entry_value(event: Any) -> bytes:
+    if not isinstance(event, str):
+        return to_json(event)
+    value = _unwrapped(event)
+    return event.encode() if value is None else value
+
+
+def _origin(metadata: Mapping[str, Any], topic: str) -> Origin:
+    key = metadata.get("__key")
+    return Origin(
+        topic=topic,
+        partition=_number(metadata.get("__partition")),
+        offset=_number(metadata.get("__offset")),
+        key=_unescaped(key) if isinstance(key, str) else None,
+        timestamp_ms=_number(metadata.get("__timestamp")),
+    )
+
+
+def _unescaped(key: str) -> str:
+    # The component's escapeHeaders is Go's QueryEscape; a key that is not UTF-8 is shown rather than refused.
+    return unquote_to_bytes(key.replace("+", " ")).decode("utf-8", "backslashreplace")
+
+
+def _number(text: Any) -> int | None:
+    return int(text) if isinstance(text, str) and _NUMBER.fullmatch(text) else None
+
+
+def _unwrapped(text: str) -> bytes | None:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        return None
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = from_json(body)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _what_does_not_fit(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    shown = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in problems[:5]]
+    more = [f"and {len(problems) - 5} more"] if len(problems) > 5 else []
+    return "; ".join(shown + more)
