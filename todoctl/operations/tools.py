@@ -55,9 +55,10 @@ def names(*, needed: bool = True) -> tuple[str, ...]:
     return tuple(spec.name for spec in catalog(load()).values() if spec.needed or not needed)
 
 
-def find(name: str, cache: Path, *, environ: Mapping[str, str]) -> Tool | None:
+def find(name: str, cache: Path, *, environ: Mapping[str, str], pins: Pins | None = None) -> Tool | None:
     """The tool, if it is on this machine; nothing is fetched, and files are compared by size and time."""
-    return _look(_spec(name), Site(cache, environ)).tool
+    site = Site(cache, environ, pins or load())
+    return _look(_spec(name, site.pins), site).tool
 
 
 def listing(cache: Path, *, environ: Mapping[str, str], verify: bool = False, pins: Pins | None = None) -> list[Listed]:
@@ -82,7 +83,7 @@ def install(
     """
     site = Site(cache, environ, pins or load())
     try:
-        yield from _install(_spec(name), site, verify=verify)
+        yield from _install(_spec(name, site.pins), site, verify=verify)
     finally:
         site.children.close()
 
@@ -97,7 +98,7 @@ def install_all(
     """
     site = Site(cache, environ, pins or load())
     groups: dict[str, list[Spec]] = {}
-    for spec in [_spec(name) for name in dict.fromkeys(wanted)]:
+    for spec in [_spec(name, site.pins) for name in dict.fromkeys(wanted)]:
         groups.setdefault(spec.group or spec.name, []).append(spec)
     inbox: queue.Queue[Progress | None] = queue.Queue()
     workers = [
@@ -150,8 +151,8 @@ def _raise(failures: list[Progress]) -> None:
         raise kind(f"{len(errors)} tools could not be installed", detail=lines, hint=hint)
 
 
-def _spec(name: str) -> Spec:
-    tools = catalog(load())
+def _spec(name: str, pins: Pins) -> Spec:
+    tools = catalog(pins)
     if name not in tools:
         raise UsageError(f"no tool is called {name!r}; there are: {', '.join(tools)}", hint="todoctl tools list")
     return tools[name]

@@ -113,7 +113,7 @@ def _dapr(pins: Pins, name: str) -> Spec:
         partial(go_build.look, name=name),
         partial(go_build.fetch, name=name),
         partial(go_build.entry, name=name),
-        pins.dapr.go.seconds,
+        pins.dapr.go.seconds[name],
     )
     found = (
         Source("PATH", partial(dapr_found.on_path, name=name)),

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from todoctl.adapters.tools import guard
 from todoctl.adapters.tools.model import UnavailableError
@@ -60,15 +61,15 @@ class Children:
             UnavailableError: it failed; the detail is the end of what it said.
         """
         command = [sys.executable, "-I", "-S", guard.__file__, *map(str, argv)]
+        tail: deque[str] = deque(maxlen=_TAIL)
         with self._started(command, environ, cwd) as child:
-            tail: deque[str] = deque(maxlen=_TAIL)
-            for line in _lines(child):
+            for line in child.lines():
                 self.check()
                 if line is not None:
                     tail.append(line)
                 yield line
-            code = child.wait()
-            self.check()
+            code = child.process.wait()
+        self.check()
         if code != 0:
             raise UnavailableError(f"{Path(str(argv[0])).name} failed with exit code {code}", detail=tuple(tail))
 
@@ -98,17 +99,40 @@ class Children:
 class _Running:
     """A child that is certainly gone when its block is left, by whatever way."""
 
-    def __init__(self, owner: Children, child: subprocess.Popen[str]) -> None:
+    def __init__(self, owner: Children, process: subprocess.Popen[str]) -> None:
+        self.process = process
         self._owner = owner
-        self._child = child
+        self._inbox: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
 
-    def __enter__(self) -> subprocess.Popen[str]:
-        return self._child
+    def __enter__(self) -> Self:
+        self._reader.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
-        _let_go(self._child)
-        self._child.wait()
-        self._owner.forget(self._child)
+        _let_go(self.process)
+        self.process.wait()
+        self._reader.join(_TICK)
+        self._owner.forget(self.process)
+
+    def lines(self) -> Iterator[str | None]:
+        """The lines until the output ends, None for each second without one."""
+        while True:
+            try:
+                line = self._inbox.get(timeout=_TICK)
+            except queue.Empty:
+                yield None
+                continue
+            if line is None:
+                return
+            yield line
+
+    def _read(self) -> None:
+        if self.process.stdout is not None:
+            with self.process.stdout as output:
+                for line in output:
+                    self._inbox.put(line.rstrip("\n"))
+        self._inbox.put(None)
 
 
 def _let_go(child: subprocess.Popen[str]) -> None:
@@ -116,24 +140,3 @@ def _let_go(child: subprocess.Popen[str]) -> None:
     if child.stdin is not None:
         with suppress(OSError):
             child.stdin.close()
-
-
-def _lines(child: subprocess.Popen[str]) -> Iterator[str | None]:
-    inbox: queue.Queue[str | None] = queue.Queue()
-
-    def read() -> None:
-        if child.stdout is not None:
-            for line in child.stdout:
-                inbox.put(line.rstrip("\n"))
-        inbox.put(None)
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        try:
-            line = inbox.get(timeout=_TICK)
-        except queue.Empty:
-            yield None
-            continue
-        if line is None:
-            return
-        yield line

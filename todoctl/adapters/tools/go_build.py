@@ -20,7 +20,7 @@ from todoctl.adapters.tools.site import Site
 RECIPE = Path(__file__).with_name("dapr_build")
 _MODULE = "github.com/dapr/dapr"
 # How the time of a build from empty caches divides.
-_DOWNLOADED, _COMPILED = 0.25, 0.92
+_DOWNLOADED, _COMPILED = 0.12, 0.96
 
 
 def entry(site: Site, name: str) -> store.Entry:
@@ -110,15 +110,15 @@ class _Build:
     def compile(self, name: str) -> Iterator[Step]:
         """Compile and link."""
         (self._folder / "made").mkdir()
-        expected, done = self._site.pins.dapr.go.packages, 0
+        expected, done, linking = self._site.pins.dapr.go.packages[name], 0, False
         flags = f"-s -w -X {_MODULE}/pkg/buildinfo.version={self._site.pins.dapr.build}"
         target = self._folder / "made" / name
         for line in self._run("build", "-v", "-ldflags", flags, "-o", str(target), _program(name)):
             done += line is not None
             # Go names a package when its compilation begins, the program itself last: then the linker is at work.
-            linking = line == _program(name)
+            linking = linking or line == _program(name)
             part = _COMPILED if linking else _DOWNLOADED + (_COMPILED - _DOWNLOADED) * min(done / expected, 0.99)
-            yield Step("link" if linking else "compile", f"{name}: {done} of at most {expected} packages", part)
+            yield Step("link" if linking else "compile", f"{name}: {done} of about {expected} packages", part)
 
     def _run(self, *arguments: str) -> Iterator[str | None]:
         return self._site.children.run([self._go, *arguments], environ=self._environ, cwd=self._source)

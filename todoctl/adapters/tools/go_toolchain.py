@@ -51,7 +51,8 @@ def ensure(site: Site) -> Generator[Step, None, Path]:
         yield from lock.wait(site)
         try:
             if isinstance(in_wheel(site), Absent):
-                yield from fetch(site)
+                for step in fetch(site):
+                    yield Step(step.phase, step.message)  # its fraction is of Go, not of what is built with it
         finally:
             lock.release()
         found = in_wheel(site)

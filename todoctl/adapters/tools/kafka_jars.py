@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Any
 
 from todoctl.adapters.tools import store
 from todoctl.adapters.tools.model import Absent, Step, Tool, UnavailableError
+from todoctl.adapters.tools.pins import Pins
 from todoctl.adapters.tools.site import Site
 
-LOCK = Path(__file__).with_name("kafka.lock")
 _AT_ONCE = 6
 _TRIES = 2
 
@@ -41,15 +41,22 @@ class Jar:
         return Path(*group.split("."), artifact, version, self.name)
 
 
-def locked() -> tuple[Jar, ...]:
+def lock_file(pins: Pins) -> Path:
+    """The file that lists every jar."""
+    return Path(__file__).parent / pins.kafka.lock
+
+
+def locked(pins: Pins) -> tuple[Jar, ...]:
     """The jars of the lock file."""
-    lines = (line.split() for line in LOCK.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
+    lines = (
+        line.split() for line in lock_file(pins).read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    )
     return tuple(Jar(coordinate, digest, int(size)) for coordinate, digest, size in lines)
 
 
 def entry(site: Site) -> store.Entry:
     """Where the jars lie in the cache: one folder per version and content of the lock file."""
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:8]
+    digest = hashlib.sha256(lock_file(site.pins).read_bytes()).hexdigest()[:8]
     return store.entry(site.cache, "kafka", f"{site.pins.kafka.version}-{digest}")
 
 
@@ -58,7 +65,7 @@ def look(site: Site) -> Tool | Absent:
     place = entry(site)
     if problem := place.problem():
         return Absent(f"jars of Kafka {site.pins.kafka.version}: {problem}")
-    why = f"{len(locked())} jars, hashes as in kafka.lock"
+    why = f"{len(locked(site.pins))} jars, hashes as in kafka.lock"
     return Tool("kafka", site.pins.kafka.version, "maven", place.path, why)
 
 
@@ -69,7 +76,7 @@ def fetch(site: Site) -> Iterator[Step]:
         UnavailableError: one can't be had; the message names it.
     """
     store.need_space(site.cache, site.pins.kafka.mib, "Kafka")
-    jars = locked()
+    jars = locked(site.pins)
     kept = entry(site).sound_files()
     with store.staging(site.cache, "kafka") as folder:
         made = folder / "made"
@@ -83,11 +90,14 @@ def fetch(site: Site) -> Iterator[Step]:
         store.commit(made, entry(site))
 
 
-def maven(repository: Path, remotes: dict[str, str] | None = None) -> Any:
-    """A jgo context that downloads into `repository`."""
+def maven(repository: Path, mirrors: Mapping[str, str]) -> Any:
+    """A jgo context that downloads into `repository`, from mirrors (ours, the user's) before the public repository."""
+    from jgo.config import GlobalSettings
     from jgo.maven import MavenContext, PythonResolver
 
-    return MavenContext(resolver=PythonResolver(), repo_cache=repository, remote_repos=remotes)
+    context = MavenContext(resolver=PythonResolver(), repo_cache=repository)
+    context.remote_repos = {**mirrors, **GlobalSettings.load().repositories, **context.remote_repos}
+    return context
 
 
 def _fetch_all(site: Site, jars: list[Jar], folder: Path) -> Iterator[Step]:
@@ -118,12 +128,8 @@ def _fetch(site: Site, jar: Jar, folder: Path) -> None:
 
 
 def _download(site: Site, jar: Jar, repository: Path) -> Path:
-    from jgo.config import GlobalSettings
-
     group, artifact, version = jar.coordinate.split(":")
-    # A mirror in the user's jgo settings is asked before the public repository.
-    context = maven(repository)
-    context.remote_repos = {**GlobalSettings.load().repositories, **context.remote_repos}
+    context = maven(repository, site.pins.kafka.mirrors)
     site.children.check()
     try:
         return Path(context.project(group, artifact).at_version(version).artifact().resolve())

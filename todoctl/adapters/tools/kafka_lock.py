@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from todoctl.adapters.tools import pins
-from todoctl.adapters.tools.kafka_jars import LOCK, Jar, maven
+from todoctl.adapters.tools.kafka_jars import Jar, lock_file, maven
 
 _HEADER = (
     "# Kafka's jars: Maven coordinate, sha256, bytes. `python -m todoctl.adapters.tools.kafka_lock` writes this file.\n"
@@ -26,7 +26,7 @@ def resolve(roots: tuple[str, ...], repository: Path) -> list[Jar]:
 
 def _of(root: str, repository: Path) -> list[Jar]:
     # One root at a time: the dependency management of a second root would move the versions of the first.
-    context = maven(repository)
+    context = maven(repository, {})
     inputs, needed = context.resolver.resolve([context.create_dependency(root)])
     found = []
     for dependency in inputs + needed:
@@ -42,8 +42,11 @@ def main() -> None:
     """Resolve the pinned roots from scratch and write the lock file."""
     with tempfile.TemporaryDirectory() as folder:
         jars = resolve(pins.load().kafka.roots, Path(folder))
-    LOCK.write_text(_HEADER + "".join(f"{jar.coordinate} {jar.sha256} {jar.size}\n" for jar in jars), encoding="utf-8")
-    sys.stdout.write(f"{len(jars)} jars in {LOCK}\n")
+    target = lock_file(pins.load())
+    target.write_text(
+        _HEADER + "".join(f"{jar.coordinate} {jar.sha256} {jar.size}\n" for jar in jars), encoding="utf-8"
+    )
+    sys.stdout.write(f"{len(jars)} jars in {target}\n")
 
 
 if __name__ == "__main__":

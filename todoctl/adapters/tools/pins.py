@@ -31,12 +31,12 @@ class GoBuildPin(_Section):
     """What building Dapr with Go takes."""
 
     minimum: str
-    packages: int
+    packages: Mapping[str, int]
     modules: int
     mib: int
     module_mib: int
     build_mib: int
-    seconds: int
+    seconds: Mapping[str, int]
 
 
 class DaprPin(_Section):
@@ -60,10 +60,12 @@ class JrePin(_Section):
 
 
 class KafkaPin(_Section):
-    """Kafka's version and the Maven coordinates it is resolved from."""
+    """Kafka's version, the Maven coordinates it is resolved from, and the lock file beside the adapter."""
 
     version: str
     roots: tuple[str, ...]
+    lock: str
+    mirrors: Mapping[str, str]
     mib: int
     seconds: int
 

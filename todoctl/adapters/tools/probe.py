@@ -119,4 +119,4 @@ def _scan(program: Path, marks: tuple[str, ...]) -> list[str]:
 def _linked_version(program: Path) -> str:
     with program.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         match = re.search(rb"buildinfo\.version=v?(\d+\.\d+\.\d+[\w.-]*)", content)
-    return match[1].decode() if match else ""
+        return match[1].decode() if match else ""
