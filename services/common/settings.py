@@ -36,6 +36,17 @@ class ServiceSettings:
     drain_seconds: float = 0.0
     graceful_seconds: int = 3
 
+    @property
+    def needed_database_url(self) -> str:
+        """The database's URL, for a service that can't be without one.
+
+        Raises:
+            SettingsError: it is not set.
+        """
+        if not self.database_url:
+            raise SettingsError("missing in the environment: DATABASE_URL")
+        return self.database_url
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """The settings that `environ` holds.

@@ -1,0 +1,49 @@
+"""The routes that only other services and operators reach, through the sidecar: user details, roles, key rotation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path
+
+from services.auth.handlers import normalise_email
+from services.auth.keyring import KeyRing
+from services.auth.models import User
+from services.auth.schemas import RoleChange, UserDetails
+from services.auth.store import Store
+from services.common.guard import Guard
+from services.common.problems import Problem, field_problem
+
+UserId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+
+def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Guard) -> APIRouter:
+    """The internal routes, all behind `guard`."""
+    routes = APIRouter(prefix="/internal", dependencies=[Depends(guard)])
+
+    @routes.get("/users/{user_id}")
+    async def user_details(user_id: UserId) -> UserDetails:
+        return UserDetails.of(_found(await store.by_id(user_id)))
+
+    @routes.put("/users/by-email/{email}/role")
+    async def set_role(email: str, body: RoleChange) -> UserDetails:
+        try:
+            address = normalise_email(email)
+        except ValueError as error:
+            raise field_problem("email", str(error)) from error
+        return UserDetails.of(_found(await store.set_role(address, body.role, clock())))
+
+    @routes.post("/keys/rotate")
+    async def rotate() -> dict[str, Any]:
+        key = await keys.rotate()
+        return {"kid": key.kid, "signs_from": key.signs_from.isoformat()}
+
+    return routes
+
+
+def _found(user: User | None) -> User:
+    if user is None:
+        raise Problem(404, "not_found", "there is no such user")
+    return user

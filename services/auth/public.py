@@ -1,0 +1,64 @@
+"""The routes that users call: register, log in, who am I; and the key set, which is for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from services.auth import handlers
+from services.auth.accounts import Accounts
+from services.auth.keyring import KeyRing
+from services.auth.schemas import AccessToken, Account, Login, Registration, UserDetails
+from services.auth.store import Store
+from services.common.settings import ServiceSettings
+from services.common.tokens import InvalidTokenError, Principal
+
+
+def router(
+    accounts: Accounts,
+    store: Store,
+    keys: KeyRing,
+    settings: ServiceSettings,
+    principal: Callable[[Request], Awaitable[Principal]],
+) -> APIRouter:
+    """The public routes."""
+    routes = APIRouter()
+
+    @routes.post("/api/auth/register", status_code=201)
+    async def register(body: Registration, request: Request) -> Account:
+        password = body.password.get_secret_value()
+        user = await accounts.register(email=body.email, password=password, zone=body.zone, peer=_peer(request))
+        return Account.of(user)
+
+    @routes.post("/api/auth/login")
+    async def log_in(body: Login, request: Request, response: Response) -> AccessToken:
+        token = await accounts.log_in(
+            email=body.email,
+            password=body.password.get_secret_value(),
+            peer=_peer(request),
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+        )
+        response.headers["cache-control"] = "no-store"
+        return AccessToken(access_token=token, expires_in=int(handlers.TOKEN_LIFETIME.total_seconds()))
+
+    @routes.get("/api/auth/me")
+    async def me(caller: Annotated[Principal, Depends(principal)]) -> UserDetails:
+        user = await store.by_id(caller.user_id)
+        if user is None:
+            raise InvalidTokenError
+        return UserDetails.of(user)
+
+    @routes.get("/.well-known/jwks.json")
+    async def jwks(response: Response) -> dict[str, Any]:
+        response.headers["cache-control"] = "public, max-age=300"
+        return handlers.jwks(await keys.keys())
+
+    return routes
+
+
+def _peer(request: Request) -> str:
+    # The connection's own address: X-Forwarded-For is whatever a client likes it to be.
+    return request.client.host if request.client else "unknown"

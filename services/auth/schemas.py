@@ -1,0 +1,78 @@
+"""What auth's requests and answers look like."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from services.auth.handlers import normalise_email
+from services.auth.models import User
+from todoctl.core.recurrence import zone
+
+
+def _known_zone(name: str) -> str:
+    return zone(name).key
+
+
+Email = Annotated[str, Field(max_length=300), AfterValidator(normalise_email)]
+Zone = Annotated[str, Field(max_length=64), AfterValidator(_known_zone)]
+Role = Literal["user", "operator"]
+
+
+class _Request(BaseModel):
+    # A field that we don't know is a mistake, or an attempt to set what is not the client's to set.
+    model_config = ConfigDict(extra="forbid")
+
+
+class Registration(_Request):
+    """A new account."""
+
+    email: Email
+    password: Annotated[SecretStr, Field(min_length=8, max_length=256)]
+    zone: Zone = "UTC"
+
+
+class Login(_Request):
+    """The proof of being somebody; a password of an odd length is wrong, not malformed."""
+
+    email: Email
+    password: Annotated[SecretStr, Field(max_length=256)]
+
+
+class RoleChange(_Request):
+    """The role that a user gets."""
+
+    role: Role
+
+
+class Account(BaseModel):
+    """What a user may know about itself."""
+
+    id: int
+    email: str
+    zone: str
+
+    @classmethod
+    def of(cls, user: User) -> Account:
+        """The account of `user`."""
+        return cls(id=user.id, email=user.email, zone=user.zone)
+
+
+class UserDetails(Account):
+    """What other services may know about a user."""
+
+    role: str
+
+    @classmethod
+    def of(cls, user: User) -> UserDetails:
+        """The details of `user`."""
+        return cls(id=user.id, email=user.email, zone=user.zone, role=user.role)
+
+
+class AccessToken(BaseModel):
+    """The answer to a login (RFC 6749, section 5.1)."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the scheme's name
+    expires_in: int
