@@ -19,7 +19,7 @@ from services.common.database import Database
 from services.common.guard import require_app_token
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
-from services.common.tokens import TokenVerifier, bearer
+from services.common.tokens import TokenVerifier
 from services.common.webapp import database_check, make_app, sidecar_check
 
 
@@ -47,7 +47,9 @@ def create_app(
 
     checks = {"database": database_check(database), "sidecar": sidecar_check(sidecar)}
     app = make_app(title="auth", registry=registry, checks=checks, lifespan=lifespan)
-    verifier = TokenVerifier(keys, issuer=settings.token_issuer, audience=settings.token_audience, clock=clock)
+    app.state.verifier = TokenVerifier(
+        keys, issuer=settings.token_issuer, audience=settings.token_audience, clock=clock
+    )
     accounts = Accounts(
         store=store,
         keys=keys,
@@ -57,6 +59,6 @@ def create_app(
         peers_per_second=settings.rate_limit_per_second,
         registry=registry,
     )
-    app.include_router(public.router(accounts, store, keys, settings, bearer(verifier)))
+    app.include_router(public.router(accounts, store, keys, settings))
     app.include_router(internal.router(store, keys, clock, require_app_token(settings.app_api_token)))
     return app

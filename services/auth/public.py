@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from services.auth import handlers
 from services.auth.accounts import Accounts
@@ -13,17 +12,11 @@ from services.auth.keyring import KeyRing
 from services.auth.schemas import AccessToken, Account, Login, Registration, UserDetails
 from services.auth.store import Store
 from services.common.settings import ServiceSettings
-from services.common.tokens import InvalidTokenError, Principal
+from services.common.tokens import CurrentUser, InvalidTokenError
 
 
-def router(
-    accounts: Accounts,
-    store: Store,
-    keys: KeyRing,
-    settings: ServiceSettings,
-    principal: Callable[[Request], Awaitable[Principal]],
-) -> APIRouter:
-    """The public routes."""
+def router(accounts: Accounts, store: Store, keys: KeyRing, settings: ServiceSettings) -> APIRouter:
+    """The public routes; the application's `state.verifier` checks the tokens."""
     routes = APIRouter()
 
     @routes.post("/api/auth/register", status_code=201)
@@ -45,7 +38,7 @@ def router(
         return AccessToken(access_token=token, expires_in=int(handlers.TOKEN_LIFETIME.total_seconds()))
 
     @routes.get("/api/auth/me")
-    async def me(caller: Annotated[Principal, Depends(principal)]) -> UserDetails:
+    async def me(caller: CurrentUser) -> UserDetails:
         user = await store.by_id(caller.user_id)
         if user is None:
             raise InvalidTokenError

@@ -9,11 +9,11 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, Self
+from typing import Annotated, Any, Protocol, Self
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from fastapi import Request
+from fastapi import Depends, Request
 
 from services.common.context import user_id
 from services.common.jwks import JwksCache, jwks_through
@@ -130,6 +130,16 @@ def bearer(verifier: TokenVerifier) -> Callable[[Request], Awaitable[Principal]]
         return found
 
     return principal
+
+
+async def _principal(request: Request) -> Principal:
+    verifier: TokenVerifier = request.app.state.verifier
+    return await bearer(verifier)(request)
+
+
+# For routes: `async def route(caller: CurrentUser)`; the application has `app.state.verifier`.
+# At module level, because FastAPI can't resolve a postponed annotation that names a local variable.
+CurrentUser = Annotated[Principal, Depends(_principal)]
 
 
 def bearer_token(request: Request) -> str:
