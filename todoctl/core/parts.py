@@ -24,7 +24,6 @@ DEFAULT_PORTS = {
     "kafka-controller": 9093,
     "scheduler": 50006,
     "scheduler-health": 8080,
-    "scheduler-metrics": 9095,
     "scheduler-etcd-client": 2379,
     "scheduler-etcd-peer": 2380,
 }
@@ -206,8 +205,8 @@ def _scheduler(site: Site) -> Part:
             *("--port", str(site.ports["scheduler"])),
             *("--healthz-port", str(site.ports["scheduler-health"])),
             *("--healthz-listen-address", LOOPBACK),
-            *("--metrics-port", str(site.ports["scheduler-metrics"])),
-            *("--metrics-listen-address", LOOPBACK),
+            # 1.16 ignores the metrics' listen address and would open them to the network.
+            "--enable-metrics=false",
             *("--etcd-data-dir", str(site.folders.data / "scheduler")),
             *("--etcd-client-port", str(site.ports["scheduler-etcd-client"])),
             *("--etcd-initial-cluster", peer),
@@ -217,7 +216,6 @@ def _scheduler(site: Site) -> Part:
         ports={
             "grpc": site.ports["scheduler"],
             "health": site.ports["scheduler-health"],
-            "metrics": site.ports["scheduler-metrics"],
             "etcd-client": site.ports["scheduler-etcd-client"],
             "etcd-peer": site.ports["scheduler-etcd-peer"],
         },

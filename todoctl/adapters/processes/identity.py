@@ -85,14 +85,22 @@ def name_of(pid: int | None) -> str:
         return f"pid {pid}"
 
 
-def is_within(pid: int | None, ancestor: int) -> bool:
-    """Whether `pid` is `ancestor` or one of its children."""
-    if pid is None or pid == ancestor:
-        return pid == ancestor
+def owns_port(pid: int, port: int) -> bool:
+    """Whether the process itself listens on the port; where the system does not tell, that somebody does."""
     try:
-        return any(parent.pid == ancestor for parent in psutil.Process(pid).parents())
+        connections = psutil.Process(pid).net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return not can_bind(port)
     except psutil.Error:
         return False
+    return any(item.status == psutil.CONN_LISTEN and item.laddr.port == port for item in connections)
+
+
+def accepts(port: int) -> bool:
+    """Whether anyone takes connections on the loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def survivors(instance: Path) -> list[psutil.Process]:

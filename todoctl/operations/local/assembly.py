@@ -110,7 +110,9 @@ class Assembly:
             "group.min.session.timeout.ms": "6000",
             "message.max.bytes": str(self.values.kafka.max_message_bytes),
             "log.cleaner.dedupe.buffer.size": "16777216",
-            "controlled.shutdown.enable": "false",
+            # A broker that was killed registers again only after its old session: 9 s by default.
+            "broker.heartbeat.interval.ms": "500",
+            "broker.session.timeout.ms": "3000",
         }
         changed = write_if_changed(
             folders.config / "kafka.properties", "".join(f"{key}={value}\n" for key, value in lines.items()), mode=0o644

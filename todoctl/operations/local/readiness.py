@@ -53,11 +53,11 @@ def observe(state: State, part: Part, check: Check) -> tuple[int | None, str | N
         process = control.processes().get(part.name)
     if process is None or not process.is_running or process.pid is None:
         return None, "is not running"
-    owner = identity.listeners({part.port})
-    if part.port not in owner:
+    if not identity.accepts(part.port):
         return process.pid, f"does not listen on port {part.port} yet{_waiting_for(state.folders, part)}"
-    if owner[part.port] is not None and not identity.is_within(owner[part.port], process.pid):
-        return process.pid, f"port {part.port} is taken by {identity.name_of(owner[part.port])}"
+    if not identity.owns_port(process.pid, part.port):
+        stranger = identity.listeners({part.port}).get(part.port)
+        return process.pid, f"port {part.port} is taken by {identity.name_of(stranger)}"
     try:
         return process.pid, check()
     except TodoctlError as error:

@@ -177,8 +177,10 @@ def _topics(up: Up) -> Run:
         broker = readiness.broker(up.state)
         present = kafka.topics(broker, [topic.name for topic in wanted])
         missing = [topic for topic in wanted if topic.name not in present]
+        if not missing:
+            return f"{len(wanted)} there"
         kafka.create_topics(broker, [kafka.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in missing])
-        return f"created {', '.join(t.name for t in missing)}" if missing else f"{len(wanted)} there"
+        return f"created {', '.join(t.name for t in missing)}"
 
     return run
 
