@@ -15,7 +15,7 @@ from todoctl.operations import tools
 from todoctl.screen import Output
 
 app = typer.Typer(
-    help="List or install the programs that the local environment runs.", no_args_is_help=True, rich_markup_mode=None
+    help="List or install the programs that the local environment runs.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
 )
 
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How the result is written.")]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 import time
@@ -159,6 +160,7 @@ def _spec(name: str, pins: Pins) -> Spec:
 
 
 def _look(spec: Spec, site: Site, *, verify: bool = False) -> Listed:
+    store.require_trust(site.cache)
     looked: list[tuple[str, Absent]] = []
     broken = ""
     for source in spec.sources:
@@ -166,7 +168,7 @@ def _look(spec: Spec, site: Site, *, verify: bool = False) -> Listed:
         problem = source.entry(site).problem(full=verify) if source.entry else ""
         if problem and isinstance(answer, Tool):
             answer = Absent(f"{source.name}: {problem}")
-        if source.entry and source.entry(site).path.exists() and isinstance(answer, Absent):
+        if source.entry and source.entry(site).present and isinstance(answer, Absent):
             broken = broken or f"{source.entry(site).path}: {problem}"
         if isinstance(answer, Tool):
             return Listed(spec.name, spec.purpose, spec.pinned, spec.needed, answer, tuple(looked), broken)
@@ -207,6 +209,8 @@ def _fetch(spec: Spec, site: Site, clock: Clock) -> Iterator[Step]:
             failed += [f"{source.name}: {error.reason}", *(f"    {line}" for line in error.detail[-5:])]
             yield Step("next", f"{source.name}: {error.reason}")
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise store.disk_full(f"{spec.name} was installed into {site.cache}") from error
             raise TodoctlError(
                 f"{spec.name} can't be installed into {site.cache}: {error}", hint="todoctl doctor"
             ) from error

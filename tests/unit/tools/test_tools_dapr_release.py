@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.tools.machines import Machine, archived
-from todoctl.adapters.tools import dapr_release, https
+from todoctl.adapters.tools import dapr_found, dapr_release, https
 from todoctl.adapters.tools.model import Absent, Step, Tool, UnavailableError
 
-PROGRAM = b"#!/bin/sh\necho 1.16.19\n"
+MARKS = "\n# ".join(dapr_found.MARKS["daprd"])
+PROGRAM = f"#!/bin/sh\necho 1.16.19\n# {MARKS}\n".encode()
 
 
 @pytest.fixture
@@ -78,6 +79,12 @@ def _another_program(machine: Machine) -> Machine:
     return machine
 
 
+def _fewer_components(machine: Machine) -> Machine:
+    program = PROGRAM.replace(b"nameresolution/sqlite", b"nameresolution/nothing")
+    _put(machine.root / "served" / f"v{machine.pins.dapr.release}", archived("daprd", program))
+    return machine
+
+
 def _unreachable(machine: Machine) -> Machine:
     return machine.with_pins("dapr", url="http://127.0.0.1:9")
 
@@ -89,8 +96,9 @@ def _unreachable(machine: Machine) -> Machine:
         (_no_checksum, "holds no checksum"),
         (_pinned_otherwise, "does not have the hash 1111"),
         (_no_such_release, "the host answers 404"),
-        (_no_archive, "has no daprd in it"),
+        (_no_archive, "is not a readable archive"),
         (_another_program, "has no daprd in it"),
+        (_fewer_components, "lacks nameresolution/sqlite"),
         (_unreachable, "the release host 127.0.0.1 can't be reached"),
     ],
 )

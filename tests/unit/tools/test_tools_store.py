@@ -10,6 +10,7 @@ import pytest
 
 from todoctl.adapters.tools import store
 from todoctl.errors import MissingError, RefusedError, TodoctlError
+from todoctl.operations import tools
 
 
 @pytest.fixture
@@ -162,6 +163,13 @@ def test_a_cache_that_others_can_write_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(RefusedError, match="not to be trusted"):
         store.prepare(tmp_path)
+
+
+def test_nothing_is_found_in_a_cache_that_others_can_write(tmp_path: Path) -> None:
+    """Looking refuses it too, not only installing."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(RefusedError, match="not to be trusted"):
+        tools.find("kafka", tmp_path, environ={})
 
 
 def test_a_cache_below_a_file_can_not_be_made(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from todoctl.adapters.tools import guard
+from todoctl.adapters.tools import guard, store
 from todoctl.adapters.tools.model import UnavailableError
 
 _TICK = 1.0  # a silent child (the linker) still gives news this often
@@ -59,6 +59,7 @@ class Children:
 
         Raises:
             UnavailableError: it failed; the detail is the end of what it said.
+            TodoctlError: it failed because the disk is full.
         """
         command = [sys.executable, "-I", "-S", guard.__file__, *map(str, argv)]
         tail: deque[str] = deque(maxlen=_TAIL)
@@ -70,6 +71,8 @@ class Children:
                 yield line
             code = child.process.wait()
         self.check()
+        if code != 0 and any("no space left on device" in line.lower() for line in tail):
+            raise store.disk_full(f"{Path(str(argv[0])).name} was at work", tuple(tail)[-3:])
         if code != 0:
             raise UnavailableError(f"{Path(str(argv[0])).name} failed with exit code {code}", detail=tuple(tail))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import platform
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from todoctl.adapters.tools import https, store
+from todoctl.adapters.tools import dapr_found, https, store
 from todoctl.adapters.tools.model import Absent, Step, Tool, UnavailableError
 from todoctl.adapters.tools.site import Site
 
@@ -48,6 +49,10 @@ def fetch(site: Site, name: str) -> Iterator[Step]:
         made = folder / "made"
         made.mkdir()
         unpack(packed, name, made)
+        # An archive whose program lacks what we use is no use; the next source builds one that has it.
+        judged = dapr_found.judge(site, name, made / name, "release")
+        if isinstance(judged, Absent):
+            raise UnavailableError(judged.reason)
         store.commit(made, entry(site, name))
 
 
@@ -90,11 +95,11 @@ def unpack(packed: Path, name: str, folder: Path) -> None:
     """
     try:
         with tarfile.open(packed) as archived:
-            member = archived.getmember(name)
-            content = archived.extractfile(member)
+            member = next((item for item in archived if Path(item.name).name == name), None)
+            content = archived.extractfile(member) if member else None
             if content is None:
-                raise UnavailableError(f"{packed.name}: {name} in it is not a file")
+                raise UnavailableError(f"{packed.name} has no {name} in it")
             (folder / name).write_bytes(content.read())
-    except (tarfile.TarError, KeyError, OSError, EOFError) as error:
-        raise UnavailableError(f"{packed.name} has no {name} in it: {error}") from error
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise UnavailableError(f"{packed.name} is not a readable archive: {error}") from error
     (folder / name).chmod(0o755)

@@ -118,7 +118,8 @@ class _Build:
             # Go names a package when its compilation begins, the program itself last: then the linker is at work.
             linking = linking or line == _program(name)
             part = _COMPILED if linking else _DOWNLOADED + (_COMPILED - _DOWNLOADED) * min(done / expected, 0.99)
-            yield Step("link" if linking else "compile", f"{name}: {done} of about {expected} packages", part)
+            counted = f"{done} of about {expected}" if done < expected else str(done)
+            yield Step("link" if linking else "compile", f"{name}: {counted} packages", part)
 
     def _run(self, *arguments: str) -> Iterator[str | None]:
         return self._site.children.run([self._go, *arguments], environ=self._environ, cwd=self._source)

@@ -9,7 +9,6 @@ from pathlib import Path
 from todoctl.adapters.tools import probe, store
 from todoctl.adapters.tools.model import UnavailableError
 from todoctl.adapters.tools.site import Site
-from todoctl.errors import TodoctlError
 
 
 def check(site: Site, go: Path, environ: Mapping[str, str]) -> None:
@@ -31,15 +30,9 @@ def check(site: Site, go: Path, environ: Mapping[str, str]) -> None:
         store.need_space(folder, per_disk[disk], "building Dapr with Go")
 
 
-def explain(error: UnavailableError, site: Site) -> Exception:
+def explain(error: UnavailableError, site: Site) -> UnavailableError:
     """The same failure, in words of ours where Go's are known."""
     text = "\n".join(error.detail)
-    if "no space left on device" in text:
-        return TodoctlError(
-            "the disk filled up while Dapr was built with Go",
-            hint="free some space; the next run goes on with what is in Go's caches",
-            detail=error.detail[-3:],
-        )
     if "GOPROXY=off" in text:
         return UnavailableError(
             "Go build: a module is missing and GOPROXY=off forbids the download", detail=error.detail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -134,6 +135,8 @@ def _download(site: Site, jar: Jar, repository: Path) -> Path:
     try:
         return Path(context.project(group, artifact).at_version(version).artifact().resolve())
     except (OSError, RuntimeError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise
         raise UnavailableError(
             f"{jar.name} ({jar.coordinate}) can't be downloaded, and is not in {_own_repository(site)} or {site.by_hand}",
             detail=(str(error).split("(Caused by", 1)[-1][:300],),

@@ -37,6 +37,14 @@ class Entry:
         """The file that makes the folder an installed tool."""
         return self.path / MANIFEST
 
+    @property
+    def present(self) -> bool:
+        """Whether there is anything, sound or not."""
+        try:
+            return self.path.exists()
+        except OSError:
+            return False
+
     def problem(self, *, full: bool = False) -> str:
         """What is wrong with the entry, empty when nothing is.
 
@@ -45,7 +53,7 @@ class Entry:
         try:
             files = json.loads(self.manifest.read_text(encoding="utf-8"))["files"]
         except FileNotFoundError:
-            return "not installed" if not self.path.exists() else "the manifest is missing"
+            return "the manifest is missing" if self.present else "not installed"
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"the manifest can't be read: {error}"
         for name, expected in files.items():
@@ -78,14 +86,28 @@ def prepare(cache: Path) -> None:
         _make_folder(cache)
     except OSError as error:
         raise _not_writable(cache, error) from error
-    status = cache.stat()
+    require_trust(cache)
+    if not os.access(cache, os.W_OK):
+        raise _not_writable(cache, None)
+    for left in cache.glob("tmp-seen-*"):
+        left.unlink(missing_ok=True)
+
+
+def require_trust(cache: Path) -> None:
+    """Return when nobody else could have put programs there for us to run.
+
+    Raises:
+        RefusedError: another user could.
+    """
+    try:
+        status = cache.stat()
+    except OSError:
+        return
     if status.st_uid not in {0, os.geteuid()} or status.st_mode & stat.S_IWOTH:
         raise RefusedError(
             f"the cache {cache} can be written by another user, so its programs are not to be trusted",
             hint=f"chown it to you and chmod go-w, or set TODOCTL_CACHE to a folder of yours (now {cache})",
         )
-    if not os.access(cache, os.W_OK):
-        raise _not_writable(cache, None)
 
 
 @contextmanager
@@ -131,6 +153,15 @@ def need_space(folder: Path, mib: int, purpose: str) -> None:
             f"{purpose} needs {_gib(mib)} in {folder}, the disk has {_gib(free)} free",
             hint="free some space, or set TODOCTL_CACHE to a folder on another disk",
         )
+
+
+def disk_full(when: str, detail: tuple[str, ...] = ()) -> TodoctlError:
+    """The error for a disk that filled up all the same."""
+    return TodoctlError(
+        f"the disk filled up while {when}",
+        hint="free some space, or set TODOCTL_CACHE to a folder on another disk; the next run begins anew",
+        detail=detail,
+    )
 
 
 def sha256(path: Path) -> str:
