@@ -1,0 +1,89 @@
+"""The application: routes in front, PostgreSQL and the sidecar behind, the relay and the upkeep beside."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from services.api.internal import make_router
+from services.api.metrics import ApiMetrics
+from services.api.parts import Parts
+from services.api.publishing import Publisher
+from services.api.relay import Relay
+from services.api.routes import router
+from services.api.upkeep import Upkeep
+from services.api.writes import Writer
+from services.common.database import Database
+from services.common.ratelimit import TokenBuckets
+from services.common.settings import ServiceSettings
+from services.common.sidecar import Sidecar
+from services.common.tokens import TokenVerifier, bearer
+from services.common.webapp import database_check, make_app, sidecar_check
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    *,
+    settings: ServiceSettings,
+    sidecar: Sidecar,
+    database: Database,
+    registry: CollectorRegistry,
+    clock: Callable[[], datetime] = utc_now,
+) -> FastAPI:
+    """The task service; it owns `sidecar` and `database` from here and closes them when it stops."""
+    metrics = ApiMetrics(registry)
+    upkeep = Upkeep(database, metrics=metrics, clock=clock)
+    relay = Relay(
+        url=settings.database_url,
+        publisher=Publisher(sidecar, metrics=metrics, clock=clock),
+        metrics=metrics,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with sidecar.opened(), _running(relay.run(), upkeep.run()):
+            yield
+        await database.aclose()
+
+    app = make_app(
+        title="api",
+        registry=registry,
+        checks={"database": database_check(database), "sidecar": sidecar_check(sidecar)},
+        lifespan=lifespan,
+    )
+    # A path with a slash too many is another path, not a redirect.
+    app.router.redirect_slashes = False
+    rate = settings.rate_limit_per_second
+    app.state.parts = Parts(
+        writer=Writer(database, clock),
+        database=database,
+        metrics=metrics,
+        buckets=TokenBuckets(rate=rate, burst=2 * rate, monotonic=time.monotonic),
+        principal=bearer(TokenVerifier.through(sidecar, settings, clock)),
+    )
+    app.include_router(router)
+    app.include_router(make_router(settings))
+    return app
+
+
+@asynccontextmanager
+async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Background work for the length of a block."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

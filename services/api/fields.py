@@ -1,0 +1,107 @@
+"""The fields of a task as a client may write them; what doesn't fit is refused with the field's name."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from todoctl.core.recurrence import zone
+
+Priority = Literal["low", "medium", "high", "urgent"]
+Status = Literal["open", "completed", "deleted"]
+
+LONGEST_OFFSET = timedelta(days=366)
+# The calendar of a series needs room before the year 9999.
+LAST_YEAR = 9000
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
+_DURATION = re.compile(
+    r"P(?=[0-9T])(?:(?P<weeks>[0-9]{1,2})W)?(?:(?P<days>[0-9]{1,3})D)?"
+    r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,4})H)?(?:(?P<minutes>[0-9]{1,6})M)?(?:(?P<seconds>[0-9]{1,8})S)?)?"
+)
+
+
+def one_line(text: str) -> str:
+    """`text` without the blanks around it; ValueError if a control character is in it."""
+    if _CONTROL.search(text):
+        raise ValueError("control characters and line breaks are not allowed")
+    return text.strip()
+
+
+def many_lines(text: str) -> str:
+    """`text` as it is; ValueError if a control character other than a tab or a line break is in it."""
+    if _CONTROL_IN_TEXT.search(text):
+        raise ValueError("control characters other than tabs and line breaks are not allowed")
+    return text
+
+
+def parse_duration(value: object) -> timedelta:
+    """The time span of an ISO 8601 duration in weeks, days, hours, minutes and seconds.
+
+    Years and months are refused: they have no fixed length.
+    """
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("use an ISO 8601 duration of weeks, days, hours, minutes or seconds, such as PT30M or P1D")
+    span = timedelta(**{unit: int(number) for unit, number in match.groupdict().items() if number})
+    if span > LONGEST_OFFSET:
+        raise ValueError(f"at most {LONGEST_OFFSET.days} days")
+    return span
+
+
+def format_duration(span: timedelta) -> str:
+    """The ISO 8601 duration of a whole number of seconds, in its shortest usual form."""
+    hours, rest = divmod(span.seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    days = f"{span.days}D" if span.days else ""
+    clock = "".join(f"{number}{unit}" for number, unit in ((hours, "H"), (minutes, "M"), (seconds, "S")) if number)
+    if not days and not clock:
+        return "PT0S"
+    return f"P{days}" + (f"T{clock}" if clock else "")
+
+
+def _date_time_text(value: object) -> object:
+    # pydantic would read a bare number as seconds since 1970.
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE_TIME.match(value)):
+        return value
+    raise ValueError("use an ISO 8601 date and time with an offset, such as 2030-01-31T09:00:00+01:00")
+
+
+def _instant(moment: datetime) -> datetime:
+    try:
+        instant = moment.astimezone(UTC)
+    except OverflowError as exc:
+        raise ValueError(f"the year must be before {LAST_YEAR}") from exc
+    if instant.year >= LAST_YEAR:
+        raise ValueError(f"the year must be before {LAST_YEAR}")
+    return instant
+
+
+def _known_zone(name: str) -> str:
+    zone(name)
+    return name
+
+
+def _distinct(tags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tags))
+
+
+Title = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=200)]
+Description = Annotated[str, Field(max_length=10_000), AfterValidator(many_lines)]
+Tag = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=50)]
+Tags = Annotated[tuple[Tag, ...], Field(max_length=20), AfterValidator(_distinct)]
+Zone = Annotated[str, Field(max_length=64), AfterValidator(_known_zone)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_date_time_text), AfterValidator(_instant)]
+Offset = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "format": "duration", "examples": ["PT30M", "P1D"]}),
+]

@@ -1,0 +1,162 @@
+"""What clients send and get: the bodies, parameters and answers of the task API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+
+from services.api.fields import Description, Instant, Offset, Priority, Status, Tag, Tags, Title, Zone
+from todoctl.core.recurrence import RecurrenceRule
+
+# A bigint's last value; no id, version or cursor lies beyond it.
+LARGEST = 2**63 - 1
+
+Id = Annotated[int, Field(ge=1, le=LARGEST)]
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+
+
+class Body(BaseModel):
+    """A request body; a field that clients may not set is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NewTask(Body):
+    """A task to create; `zone` is the user's own where it is left out."""
+
+    title: Title
+    description: Description = ""
+    priority: Priority = "medium"
+    tags: Tags = ()
+    due_date: Instant | None = None
+    zone: Zone | None = None
+    reminder_offset: Offset | None = None
+    recurrence_rule: RecurrenceRule | None = None
+
+
+class TaskEdit(Body):
+    """Fields to change; one that is left out stays, null clears one that may be empty."""
+
+    title: Title = ""
+    description: Description = ""
+    priority: Priority = "medium"
+    tags: Tags = ()
+    due_date: Instant | None = None
+    zone: Zone = "UTC"
+    reminder_offset: Offset | None = None
+    recurrence_rule: RecurrenceRule | None = None
+    version: Annotated[int, Field(ge=1, le=LARGEST)] | None = Field(
+        None, description="The version this edit is based on; 409 if the task has another one by now."
+    )
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields that the client gave, by name."""
+        return {name: getattr(self, name) for name in self.model_fields_set if name != "version"}
+
+
+class NextOccurrence(Body):
+    """The occurrence that follows a completed task, as the recurring service computed it from the event."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    predecessor_task_id: Id
+    user_id: Id
+    series_id: Id
+    due_local: datetime
+    due_date: Instant
+    index: Annotated[int, Field(ge=2, le=2**31 - 1)]
+    occurred_at: AwareDatetime
+    correlation_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    causation_event_id: UUID | None = None
+
+    @field_validator("due_local")
+    @classmethod
+    def _wall_time(cls, value: datetime) -> datetime:
+        if value.tzinfo is not None:
+            raise ValueError("due_local is wall time in the series' zone, so it takes no offset")
+        return value
+
+
+class TaskView(BaseModel):
+    """A task as its owner sees it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    title: str
+    description: str
+    status: Status
+    priority: Priority
+    tags: tuple[str, ...]
+    due_date: AwareDatetime | None
+    zone: str
+    reminder_offset: Offset | None
+    recurrence_rule: dict[str, Any] | None
+    series_id: int | None
+    occurrence: int | None
+    parent_task_id: int | None
+    version: int
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    completed_at: AwareDatetime | None
+
+
+class TaskPage(BaseModel):
+    """One page of tasks and how many there are in all."""
+
+    items: list[TaskView]
+    total: int
+    offset: int
+    limit: int
+
+
+class ChangeView(BaseModel):
+    """One change of a task, with the task as it is now."""
+
+    user_seq: int
+    event_type: str
+    changed: tuple[str, ...]
+    occurred_at: AwareDatetime
+    task: TaskView
+
+
+class ChangePage(BaseModel):
+    """Changes after a cursor; `cursor` is where to go on.
+
+    With `resync` the changes after the cursor are no longer all there: list the tasks and go on from `cursor`.
+    """
+
+    items: list[ChangeView]
+    cursor: int
+    head: int
+    resync: bool
+
+
+class TaskQuery(BaseModel):
+    """Which of the user's tasks to list, in which order; several values of one parameter mean any of them.
+
+    Tags are the exception: a task must have all of them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    q: Text | None = Field(None, description="Part of the title or the description, in any case.")
+    status: tuple[Literal["open", "completed"], ...] = Field((), max_length=2)
+    priority: tuple[Priority, ...] = Field((), max_length=4)
+    tags: tuple[Tag, ...] = Field((), max_length=20)
+    due_from: Instant | None = Field(None, description="Due at this instant or later.")
+    due_to: Instant | None = Field(None, description="Due before this instant.")
+    sort: Literal["created_at", "due_date", "priority"] = "created_at"
+    order: Literal["asc", "desc"] = "asc"
+    offset: int = Field(0, ge=0, le=LARGEST)
+    limit: int = Field(50, ge=1, le=200)
+
+
+class TaskSearch(TaskQuery):
+    """A query that must say what to look for."""
+
+    q: Annotated[Text, Field(min_length=1)] = Field(description="Part of the title or the description, in any case.")
