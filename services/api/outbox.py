@@ -11,8 +11,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-# Any number, the same in every release.
-_LOCK = 7_063_602
+from services.common.locks import Lock
+
 WINDOW = 500
 LARGEST_BATCH = 100
 # Escaped as JSON an entry may treble, and the sidecar takes bodies of up to 4 MiB.
@@ -117,7 +117,7 @@ async def try_lead(connection: psycopg.AsyncConnection[Any]) -> bool:
 
     Asked again and again rather than waited for: a waiting statement would hold back the vacuum.
     """
-    row = await (await connection.execute(_LOCK_QUERY, (_LOCK,))).fetchone()
+    row = await (await connection.execute(_LOCK_QUERY, (int(Lock.RELAY),))).fetchone()
     return bool(row and row[0])
 
 

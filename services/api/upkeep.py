@@ -13,6 +13,7 @@ from sqlalchemy import TextClause, text
 from services.api.metrics import ApiMetrics
 from services.common.database import Database
 from services.common.failures import ServiceFailure
+from services.common.locks import Lock
 
 _log = logging.getLogger("services.api.upkeep")
 
@@ -22,7 +23,6 @@ _MEASURE_SECONDS = 2.0
 _CLEAR_EVERY = 300  # measurements
 _BATCH = 1000
 # Any number, the same in every release.
-_LOCK = 7_063_603
 
 _OUTBOX = text("SELECT count(*) AS entries, min(created_at) AS oldest FROM api.outbox")
 _ALONE = text("SELECT pg_try_advisory_xact_lock(:key)")
@@ -90,6 +90,6 @@ class Upkeep:
 
     async def _clear_batch(self, statement: TextClause, before: datetime) -> int:
         async with self._database.transaction() as session:
-            if not (await session.execute(_ALONE, {"key": _LOCK})).scalar_one():
+            if not (await session.execute(_ALONE, {"key": Lock.UPKEEP})).scalar_one():
                 return 0
             return int((await session.execute(statement, {"before": before, "batch": _BATCH})).scalar_one())

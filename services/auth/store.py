@@ -14,8 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.auth.handlers import Key
 from services.auth.models import SigningKey, User
 from services.common.database import Database
-
-_KEYS_LOCK = 7_063_602
+from services.common.locks import Lock
 
 
 @dataclass
@@ -86,7 +85,7 @@ class Store:
     async def locked_keys(self) -> AsyncIterator[StoredKeys]:
         """All signing keys, held against other replicas until the block ends."""
         async with self._database.transaction() as session:
-            await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _KEYS_LOCK})
+            await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": Lock.SIGNING_KEYS})
             yield StoredKeys(session, await _keys(session))
 
 

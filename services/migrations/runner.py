@@ -15,8 +15,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from services.common.database import engine_url
+from services.common.locks import Lock
 
-_LOCK = 7_063_601  # any number, the same in every release
 _OPTIONS = {
     "connect_timeout": 5,
     "application_name": "migrations",
@@ -77,7 +77,7 @@ def _alone(url: str) -> Iterator[Config]:
         connection: Connection = config.attributes["connection"]
         connection.execute(text("SET lock_timeout = 0"))
         # Of the session, not of a transaction: it spans all revisions and goes when the process does.
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": Lock.MIGRATIONS})
         connection.execute(text("RESET lock_timeout"))
         connection.commit()
         yield config
