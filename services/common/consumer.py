@@ -7,18 +7,22 @@ where one is configured) and never 404 (Dapr would lose the record in silence).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic
+from typing import Any, Generic
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from services.common.breaker import Clock
+from services.common.context import correlation_id, user_id
 from services.common.delivery import AnyEvent, read_bulk, read_event, read_single
 from services.common.letters import Letters, Publisher
 from services.common.settling import Consumer, EventMetrics, Item
 from todoctl.core.dead_letters import Origin
 
-__all__ = ["BulkRoute", "Consumer", "EventMetrics", "EventRoute"]
+__all__ = ["EVENT_BODY_LIMIT", "BulkRoute", "Consumer", "EventMetrics", "EventRoute", "consumer_check"]
+
+# A refused delivery would come again for ever, so only the app token bounds what is read: 200 records of 1 MiB fit.
+EVENT_BODY_LIMIT = 2**30
 
 
 class EventRoute:
@@ -36,6 +40,9 @@ class EventRoute:
     ) -> None:
         async def handle(items: Sequence[tuple[AnyEvent, Origin]]) -> None:
             for event, origin in items:
+                # The logs of the handler, and the request's own line, are about this event.
+                correlation_id.set(event.correlation_id)
+                user_id.set(event.user_id)
                 await handler(event, origin)
 
         self.consumer: Consumer[tuple[AnyEvent, Origin]] = Consumer(
@@ -68,3 +75,13 @@ class BulkRoute(Generic[Item]):
             {"entryId": delivery.entry_id, "status": status} for delivery, status in answers if delivery.entry_id
         ]
         return JSONResponse({"statuses": statuses})
+
+
+def consumer_check(*consumers: Consumer[Any]) -> Callable[[], Awaitable[str | None]]:
+    """Ready while no consumer is paused; says which are, and why."""
+
+    async def check() -> str | None:
+        problems = [consumer.problem for consumer in consumers if consumer.problem]
+        return f"paused: {'; '.join(problems)}" if problems else None
+
+    return check

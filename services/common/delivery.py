@@ -60,9 +60,13 @@ def read_event(delivery: Delivery) -> AnyEvent:
     Raises:
         PermanentError: one of its kinds, with what does not fit.
     """
-    envelope = read_envelope(delivery.value)
+    return event_in(read_envelope(delivery.value), delivery.origin.topic)
+
+
+def event_in(envelope: dict[str, Any], topic: str) -> AnyEvent:
+    """The event inside an envelope from `topic`; raises as `read_event` does."""
     try:
-        return _in_range(parse_event(delivery.origin.topic, envelope))
+        return _in_range(parse_event(topic, envelope))
     except UnsupportedVersionError as exc:
         raise UnsupportedEventError(str(exc)) from exc
     except ValidationError as exc:

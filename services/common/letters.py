@@ -81,7 +81,7 @@ def letter_about(
         origin=origin.model_copy(update={"key": clean(origin.key, _LONGEST_KEY)}) if origin.key else origin,
         value=b64encode(delivery.value[:LONGEST_VALUE]).decode(),
         failed_at=failed_at,
-        **_hints(delivery.value),
+        **hints(delivery.value),
     )
 
 
@@ -91,7 +91,7 @@ def clean(text: str, limit: int) -> str:
     return cut.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:limit]
 
 
-def _hints(value: bytes) -> dict[str, Any]:
+def hints(value: bytes) -> dict[str, Any]:
     """What the record says about itself, as far as it can be read; nothing of it is checked."""
     try:
         envelope = read_envelope(value)

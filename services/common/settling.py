@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.common.breaker import MAX_ATTEMPTS, Attempts, Breaker, Clock
 from services.common.delivery import Delivery
-from services.common.letters import Letters, record_id
+from services.common.letters import Letters, hints, record_id
 from services.common.verdicts import kind_of
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Consumer(Generic[Item]):
         *,
         topic: str,
         read: Callable[[Delivery], Item],
-        handle: Callable[[Sequence[Item]], Awaitable[None]],
+        handle: Callable[[Sequence[Item]], Awaitable[object]],
         letters: Letters | None,
         clock: Clock,
         metrics: EventMetrics,
@@ -208,4 +208,5 @@ class Consumer(Generic[Item]):
         origin = work.delivery.origin
         where = {"topic": origin.topic, "partition": origin.partition, "offset": origin.offset}
         why = {"error_class": type(work.error).__name__, "error": str(work.error)[:500]}
-        log.log(level, message, extra={**where, **why}, exc_info=work.error if with_traceback else None)
+        who = {name: said for name, said in hints(work.delivery.value).items() if name != "event_type"}
+        log.log(level, message, extra={**where, **why, **who}, exc_info=work.error if with_traceback else None)

@@ -31,7 +31,7 @@ CHAINED_COLUMNS = (
     "user_seq",
     "version",
     "correlation_id",
-    "occurred_at",
+    "timestamp",
     "recorded_at",
     "details",
     "raw",

@@ -33,7 +33,7 @@ def content(sequence: int) -> Row:
         "user_seq": sequence,
         "version": 1,
         "correlation_id": "c-1",
-        "occurred_at": _MOMENT,
+        "timestamp": _MOMENT,
         "recorded_at": _MOMENT + timedelta(seconds=1),
         "details": '{"title":"Milk"}',
         "raw": None,
@@ -79,7 +79,7 @@ _OTHER_VALUES: Row = {
     "user_seq": 77,
     "version": 2,
     "correlation_id": None,
-    "occurred_at": _MOMENT - timedelta(days=1),
+    "timestamp": _MOMENT - timedelta(days=1),
     "recorded_at": _MOMENT,
     "details": '{"title":"Beer"}',
     "raw": b"x",
@@ -200,7 +200,7 @@ def test_rows_of_another_chain_do_not_fit() -> None:
 def test_the_same_instant_in_another_zone_is_the_same_content() -> None:
     """A database session in another time zone must not break verification."""
     row = content(1)
-    moved = row | {"occurred_at": _MOMENT.astimezone(timezone(timedelta(hours=5, minutes=45)))}
+    moved = row | {"timestamp": _MOMENT.astimezone(timezone(timedelta(hours=5, minutes=45)))}
     assert canonical(row) == canonical(moved)
 
 

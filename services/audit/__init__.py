@@ -1,0 +1,1 @@
+"""The audit service: every event of every topic, append-only, in one hash chain per partition."""

@@ -1,0 +1,140 @@
+"""Entries of the audit log: what is kept of each record, sound or not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from services.common.delivery import LARGEST_ID, AnyEvent, Delivery, event_in, read_envelope
+from services.common.letters import clean, hints, record_id
+from services.common.verdicts import InvalidEventError
+from todoctl.core.dead_letters import DeadLetter, Origin
+from todoctl.core.events import ReminderEvent
+
+# A record that came without a place has its own chain.
+NO_PARTITION = -1
+
+_LARGEST_PARTITION = 2**31
+_LONGEST_WORD = 200
+_LONGEST_KEY = 10_000
+_NAMESPACE = UUID("0b6d7d0c-6d0e-4a3c-8a53-7f5d6a0d8b11")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row to be, without its place in the chain; `details` is JSON text, `raw` a record that has none."""
+
+    topic: str
+    partition: int
+    record_offset: int | None
+    record_key: str | None
+    event_id: UUID
+    action_type: str
+    resource_type: str
+    timestamp: datetime
+    resource_id: int | None = None
+    user_id: int | None = None
+    user_seq: int | None = None
+    version: int | None = None
+    correlation_id: str | None = None
+    details: str | None = None
+    raw: bytes | None = None
+
+    def row(self, *, chain_seq: int, recorded_at: datetime) -> dict[str, Any]:
+        """The columns that the chain's hash covers."""
+        return asdict(self) | {"chain_seq": chain_seq, "recorded_at": recorded_at}
+
+
+def event_entry(delivery: Delivery) -> Entry:
+    """The entry of an event; raises a PermanentError when the record is none."""
+    envelope = read_envelope(delivery.value)
+    event = event_in(envelope, delivery.origin.topic)
+    resource_type, resource_id = _resource(event)
+    return Entry(
+        **_place(delivery.origin),
+        event_id=event.event_id,
+        action_type=event.event_type,
+        resource_type=resource_type,
+        resource_id=resource_id,
+        user_id=event.user_id,
+        user_seq=event.user_seq,
+        version=event.version,
+        correlation_id=clean(event.correlation_id, _LONGEST_WORD),
+        timestamp=event.occurred_at,
+        details=_text(envelope["data"]),
+    )
+
+
+def letter_entry(delivery: Delivery, *, now: datetime) -> Entry:
+    """The entry of a dead letter; a record that is none is kept as it is, so this never fails."""
+    try:
+        data = read_envelope(delivery.value)["data"]
+        letter = DeadLetter.model_validate(data)
+    except Exception:  # noqa: BLE001 - a dead letter is never dead-lettered, whatever is wrong with it
+        return _raw_entry(delivery, now)
+    return Entry(
+        **_place(delivery.origin),
+        event_id=letter.letter_id,
+        action_type="dead-letter",
+        resource_type="dead-letter",
+        user_id=_identity(letter.user_id),
+        correlation_id=_word(letter.correlation_id),
+        timestamp=letter.failed_at,
+        details=_text(data),
+    )
+
+
+def _raw_entry(delivery: Delivery, now: datetime) -> Entry:
+    said, written = hints(delivery.value), delivery.origin.timestamp_ms
+    return Entry(
+        **_place(delivery.origin),
+        event_id=uuid5(_NAMESPACE, record_id(delivery)),
+        action_type="unreadable",
+        resource_type="dead-letter",
+        user_id=said.get("user_id"),
+        correlation_id=said.get("correlation_id"),
+        timestamp=_moment(written) or now,
+        raw=delivery.value,
+    )
+
+
+def _resource(event: AnyEvent) -> tuple[str, int]:
+    if not isinstance(event, ReminderEvent):
+        return "task", event.task_id
+    reminder = event.payload.reminder_id
+    if _identity(reminder) is None:
+        raise InvalidEventError("payload.reminder_id: out of range")
+    return "reminder", reminder
+
+
+def _place(origin: Origin) -> dict[str, Any]:
+    partition = origin.partition
+    return {
+        "topic": origin.topic,
+        "partition": NO_PARTITION if partition is None or partition >= _LARGEST_PARTITION else partition,
+        "record_offset": origin.offset,
+        "record_key": None if origin.key is None else clean(origin.key, _LONGEST_KEY),
+    }
+
+
+def _identity(value: int | None) -> int | None:
+    return value if value is not None and 0 < value < LARGEST_ID else None
+
+
+def _word(value: str | None) -> str | None:
+    return None if value is None else clean(value, _LONGEST_WORD)
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    # Kafka's "no timestamp" is negative; anything past 2100 is not a time that we could have been given.
+    if not milliseconds or milliseconds > 4_102_444_800_000:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _text(data: Any) -> str:
+    # ASCII: a NUL stays an escape, which PostgreSQL's json takes and text does not.
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=True)

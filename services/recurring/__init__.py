@@ -1,0 +1,1 @@
+"""The recurring service: a completed recurring task gets its next occurrence."""

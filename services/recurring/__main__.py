@@ -1,0 +1,33 @@
+"""`python -m services.recurring`: reads the environment, joins the parts, serves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+
+from prometheus_client import REGISTRY
+
+from services.common.server import run
+from services.common.settings import ServiceSettings, SettingsError
+from services.common.sidecar import Sidecar
+from services.recurring.app import create_app
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    try:
+        settings = ServiceSettings.from_environ(os.environ)
+    except SettingsError as error:
+        sys.exit(f"recurring: {error}")
+    app = create_app(
+        settings=settings,
+        sidecar=Sidecar.from_settings(settings),
+        clock=lambda: datetime.now(UTC),
+        registry=REGISTRY,
+    )
+    run(app, settings)
+
+
+if __name__ == "__main__":
+    main()
