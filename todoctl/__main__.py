@@ -29,8 +29,15 @@ _EXTRAS = {
 
 def main() -> None:
     """Run todoctl with the process's arguments and exit with its code."""
+    try:
+        _run()
+    finally:
+        _write_out()
+
+
+def _run() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
-        sys.stdout.write(f"todoctl {__version__}\n")
+        _write_out(f"todoctl {__version__}\n")
         return
     try:
         from todoctl.cli import app
@@ -45,6 +52,22 @@ def main() -> None:
             f"  next: pip install 'todoctl[{extra}]'   (or 'todoctl[all]' for everything)\n"
         )
         sys.exit(9)
+
+
+def _write_out(text: str = "") -> None:
+    """Write `text` and what is buffered; the interpreter would tell of a failure in its own words, with exit code 120."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        import errno
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            return  # the reader went away (`| head`): that is its right
+        sys.stderr.write(f"✗ the result could not be written: {error.strerror}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

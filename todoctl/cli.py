@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from todoctl import __version__
-from todoctl.errors import TodoctlError
+from todoctl.errors import MissingError, TodoctlError
 
 # Group, command, one line of help. A command's module is imported when the command runs: `--help` and completion
 # stay as quick as Typer itself.
@@ -73,22 +76,54 @@ class Shell(TyperGroup):
             with formatter.section(group):
                 formatter.write_dl([(name, text) for name, text in commands if name in self.commands])
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; this is the only place that knows exit codes."""
-        try:
-            return super().invoke(ctx)
-        except TodoctlError as error:
-            from todoctl import screen
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Parse the command line; `--help` and `--version` write and end here."""
+        with _exit_codes():
+            return super().make_context(*args, **extra)
 
-            screen.fail(error)
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
-            sys.stderr.write("✗ interrupted\n")
-            raise typer.Exit(130) from error
-        except BrokenPipeError as error:
-            # The reader went away (`| head`): that is its right, and no failure of ours.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from error
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with _exit_codes():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turns what ends a command into its message and exit code; the only place that knows exit codes."""
+    try:
+        yield
+    except TodoctlError as error:
+        raise _failed(error) from error
+    except KeyboardInterrupt as error:
+        sys.stderr.write("✗ interrupted\n")
+        raise typer.Exit(130) from error
+    except BrokenPipeError as error:
+        # The reader went away (`| head`): that is its right, and no failure of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from error
+    except OSError as error:
+        if error.errno not in _REFUSED_BY_SYSTEM:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"the system refused: {where}{error.strerror}"
+        raise _failed(_REFUSED_BY_SYSTEM[error.errno](message, hint="todoctl doctor")) from error
+
+
+# A full disk or a missing permission can meet us at any write: a fact about the machine, no bug.
+_REFUSED_BY_SYSTEM: dict[int | None, type[TodoctlError]] = {
+    errno.ENOSPC: TodoctlError,
+    errno.EDQUOT: TodoctlError,
+    errno.EROFS: MissingError,
+    errno.EACCES: MissingError,
+    errno.EPERM: MissingError,
+}
+
+
+def _failed(error: TodoctlError) -> typer.Exit:
+    from todoctl import screen
+
+    screen.fail(error)
+    return typer.Exit(error.exit_code)
 
 
 @dataclass(frozen=True)

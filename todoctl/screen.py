@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from todoctl.errors import RefusedError, TodoctlError
 
 # C0, DEL, C1 and the bidirectional controls: text from events and logs must not steer the terminal.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# A lone surrogate can't be written at all.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Output(StrEnum):
@@ -62,22 +63,29 @@ def fail(error: TodoctlError) -> None:
 def show(value: Any, output: Output, table: Callable[[], None]) -> None:
     """Write `value` to stdout in a machine format, or call `table` to write it for a person."""
     if output is Output.json:
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(_json(value, indent=2))
     elif output is Output.yaml:
         import yaml
 
-        sys.stdout.write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+        sys.stdout.write(text if not _CONTROL.search(text) else yaml.safe_dump(value, sort_keys=False))
     elif output is Output.jsonl:
         for row in value if isinstance(value, list) else [value]:
-            sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+            sys.stdout.write(_json(row))
     else:
         table()
     sys.stdout.flush()
 
 
 def write(line: str) -> None:
-    """Write one line of a result to stdout, control characters made visible."""
-    sys.stdout.write(clean(line) + "\n")
+    """Write one line of a result to stdout, control characters made visible; what it goes on with is indented."""
+    sys.stdout.write(clean(line).replace("\n", "\n  │ ") + "\n")
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON for people too: readable text, control characters as JSON's own escapes."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -91,7 +99,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(clean("" if cell is None else str(cell)), style=_style(str(cell))) for cell in row))
-    _console().print(drawn)
+    console = _console()
+    # Rich on its own would end the process with 1 when the reader goes away.
+    with console.capture() as written:
+        console.print(drawn)
+    sys.stdout.write(written.get())
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -102,7 +114,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise RefusedError(f"not done without agreement: {question}", hint="add --yes to agree")
     sys.stderr.write(f"? {clean(question)} [y/N] ")
     sys.stderr.flush()

@@ -17,7 +17,7 @@ from todoctl.operations.local import state
 from todoctl.screen import Output
 from todoctl.settings import Settings
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 _OUTPUT = Annotated[Output, typer.Option("-o", "--output", help="How to write the result.")]
 _TIMEOUT = Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the migration may take.")]

@@ -10,7 +10,7 @@ from todoctl import screen
 from todoctl.commands import context
 from todoctl.operations.local import down, state
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

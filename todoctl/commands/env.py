@@ -11,7 +11,7 @@ from todoctl.commands import context
 from todoctl.screen import Output
 from todoctl.settings import Settings
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 _OUTPUT = Annotated[Output, typer.Option("-o", "--output", help="How to write the result.")]
 

@@ -13,11 +13,11 @@ from todoctl.commands import context
 from todoctl.core.logs import LEVELS, LogLine, parse_duration, parse_time
 from todoctl.core.parts import Folders, sidecar_name
 from todoctl.core.values import Values
-from todoctl.errors import TodoctlError, UsageError
+from todoctl.errors import UnhealthyError, UsageError
 from todoctl.operations.local import logs, state
 from todoctl.screen import Output
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
@@ -25,7 +25,7 @@ def main(
     ctx: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME...]", help="Services (with their sidecars) or parts; all by default."),
+        typer.Argument(metavar="NAME", help="Services (with their sidecars) or parts; all by default."),
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written from now on.")] = False,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="A duration such as 15m, or an ISO time.")] = None,
@@ -41,10 +41,10 @@ def main(
     """Show logs of apps and sidecars, merged in time order."""
     settings = context.settings(ctx)
     context.require_local(settings, "logs")
-    if not state.exists(settings):
-        raise TodoctlError(f"the environment {settings.name!r} was never up here", hint="todoctl up")
     parts = _parts(context.values(settings), names or [])
     wanted = logs.LogFilter(_since(since), _level(level), _pattern(grep), correlation)
+    if not state.exists(settings):
+        raise UnhealthyError(f"the environment {settings.name!r} was never up here", hint="todoctl up")
     folders = Folders(settings.state)
     for line in logs.read(folders, parts, wanted):
         _write(line, output)

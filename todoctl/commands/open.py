@@ -13,7 +13,7 @@ from todoctl.core.parts import LOOPBACK, sidecar_port
 from todoctl.operations.local import state
 from todoctl.screen import Output
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

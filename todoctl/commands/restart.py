@@ -12,13 +12,13 @@ from todoctl.commands import context
 from todoctl.errors import TodoctlError
 from todoctl.operations.local import restart, state, up
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def main(
     ctx: typer.Context,
-    services: Annotated[list[str], typer.Argument(metavar="SERVICE...", help="Services to restart.")],
+    services: Annotated[list[str], typer.Argument(metavar="SERVICE", help="Services to restart.")],
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
     ] = 60,

@@ -9,7 +9,7 @@ import typer
 from todoctl.commands import context
 from todoctl.screen import Output
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

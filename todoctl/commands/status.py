@@ -15,7 +15,7 @@ from todoctl.errors import UnhealthyError
 from todoctl.operations.local import state, status, up
 from todoctl.screen import Output
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -15,7 +15,10 @@ from todoctl.operations import tools
 from todoctl.screen import Output
 
 app = typer.Typer(
-    help="List or install the programs that the local environment runs.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    help="List or install the programs that the local environment runs.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How the result is written.")]
@@ -43,7 +46,7 @@ def list_(
 def install(
     ctx: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Tools; without a name all that are needed.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Tools; without a name all that are needed.")
     ] = None,
     output: OutputOption = Output.table,
 ) -> None:
@@ -54,7 +57,9 @@ def install(
     with screen.board() as board:
         for progress in tools.thin(news, every=0.25 if sys.stderr.isatty() else 15):
             state = progress.phase if progress.result or progress.error else "installing"
-            board.update(progress.tool, state, tools.sentence(progress), progress.elapsed)
+            # An error is told in full at the end.
+            detail = "" if progress.error else tools.sentence(progress)
+            board.update(progress.tool, state, detail, progress.elapsed)
             found += [progress.result] if progress.result else []
     rows = [_tool(tool) for tool in found]
     screen.show(

@@ -11,7 +11,7 @@ from todoctl import screen
 from todoctl.commands import context
 from todoctl.operations.local import down, state, up
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -91,5 +91,5 @@ def parse_time(text: str) -> datetime | None:
     iso = f"{match[1]}T{match[2]}.{(match[3] or '0')[:6]:0<6}{'+00:00' if zone in {'Z', 'UTC'} else zone}"
     try:
         return datetime.fromisoformat(iso).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
