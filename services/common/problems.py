@@ -91,7 +91,10 @@ async def _problem(_: Request, problem: Problem) -> Response:
 
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
     # Only place and message: the value that was sent stays out of answers and logs.
-    errors = [{"field": _field(item["loc"]), "message": str(item["msg"])} for item in error.errors()]
+    errors = [
+        {"field": _field(item["loc"]), "message": str(item["msg"]).removeprefix("Value error, ")}
+        for item in error.errors()
+    ]
     status = 400 if any(item["type"] == "json_invalid" for item in error.errors()) else 422
     return render(Problem(status, "invalid", "the request is not valid", errors=errors))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from json import dumps
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -192,9 +193,7 @@ def _bulk(entry: BulkEntry) -> dict[str, Any]:
 
 
 def _dump(value: Any) -> bytes:
-    import json
-
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _error(response: httpx.Response) -> dict[str, Any]:

@@ -1,0 +1,164 @@
+"""The sidecar client against a sidecar that answers as Dapr does."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+
+from services.common.sidecar import BulkEntry, Refused, Sidecar, Unavailable, is_refusal
+from tests.unit.services.fake_sidecar import FakeSidecar, Record
+
+
+@pytest.fixture
+def fake() -> FakeSidecar:
+    return FakeSidecar(topics={"task-events"})
+
+
+@pytest.fixture
+def sidecar(fake: FakeSidecar) -> Sidecar:
+    return Sidecar(http_port=1, api_token=fake.token, transport=fake.transport)
+
+
+async def test_publish(fake: FakeSidecar, sidecar: Sidecar) -> None:
+    """An envelope lands on its topic as it is, under its key."""
+    await sidecar.publish("task-events", {"id": "1", "data": {"title": "ä\ud800"}}, key="7")
+    assert fake.records == [Record("task-events", "7", {"id": "1", "data": {"title": "ä\ud800"}})]
+
+
+async def test_publish_bulk_tells_each_failure(fake: FakeSidecar, sidecar: Sidecar) -> None:
+    """Of a batch with one record too large only that one fails, with words that say no repetition helps."""
+    entries = [BulkEntry("a", {"id": "a"}, "7"), BulkEntry("b", {"id": "x" * 2_000_000}, "7"), BulkEntry("c", {}, None)]
+    failed = await sidecar.publish_bulk("task-events", entries)
+    assert list(failed) == ["b"]
+    assert is_refusal(failed["b"])
+    assert [record.key for record in fake.records] == ["7", None]
+
+
+async def test_nothing_to_publish(fake: FakeSidecar, sidecar: Sidecar) -> None:
+    """An empty batch asks nobody."""
+    assert await sidecar.publish_bulk("task-events", []) == {}
+    assert fake.calls == []
+
+
+async def test_the_broker_is_away(fake: FakeSidecar, sidecar: Sidecar) -> None:
+    """A broker that can't be reached is worth another try, for each entry too."""
+    fake.broker_away = True
+    with pytest.raises(Unavailable):
+        await sidecar.publish("task-events", {}, key=None)
+    failed = await sidecar.publish_bulk("task-events", [BulkEntry("a", {})])
+    assert not is_refusal(failed["a"])
+
+
+async def test_the_sidecar_is_away(fake: FakeSidecar, sidecar: Sidecar) -> None:
+    """Each call to a sidecar that can't be reached is Unavailable, and it is not ready."""
+    fake.away = True
+    for call in (
+        sidecar.publish("task-events", {}, key=None),
+        sidecar.publish_bulk("task-events", [BulkEntry("a", {})]),
+        sidecar.invoke("auth", "GET", "/"),
+        sidecar.get_state("k"),
+        sidecar.save_state("k", 1),
+        sidecar.secret("s"),
+        sidecar.subscriptions(),
+    ):
+        with pytest.raises(Unavailable):
+            await call
+    assert not await sidecar.is_ready()
+
+
+async def test_a_sidecar_that_is_still_loading(fake: FakeSidecar, sidecar: Sidecar) -> None:
+    """A pub/sub component that isn't there yet never makes an event be given up."""
+    fake.loaded = False
+    with pytest.raises(Unavailable):
+        await sidecar.publish("task-events", {}, key=None)
+    with pytest.raises(Unavailable):
+        await sidecar.publish_bulk("task-events", [BulkEntry("a", {})])
+
+
+async def test_a_topic_out_of_scope(sidecar: Sidecar) -> None:
+    """A topic that this service may not publish to is refused for good."""
+    with pytest.raises(Refused, match="403"):
+        await sidecar.publish("reminders", {}, key=None)
+    with pytest.raises(Refused, match="403"):
+        await sidecar.publish_bulk("reminders", [BulkEntry("a", {})])
+
+
+async def test_a_record_too_large(sidecar: Sidecar) -> None:
+    """A record over the broker's limit is refused for good."""
+    with pytest.raises(Refused, match="too large"):
+        await sidecar.publish("task-events", {"data": "x" * 2_000_000}, key=None)
+
+
+async def test_a_wrong_api_token(fake: FakeSidecar) -> None:
+    """A token that the sidecar does not take is a fault of the set-up, so nothing is given up for it."""
+    sidecar = Sidecar(http_port=1, api_token="other", transport=fake.transport)
+    for call in (sidecar.publish("task-events", {}, key=None), sidecar.invoke("auth", "GET", "/")):
+        with pytest.raises(Unavailable, match="invalid api token"):
+            await call
+
+
+async def test_not_a_number_is_no_json(sidecar: Sidecar) -> None:
+    """What JSON has no word for is a bug here, not something to send."""
+    with pytest.raises(ValueError, match="JSON"):
+        await sidecar.publish("task-events", {"data": float("nan")}, key=None)
+
+
+async def test_invoke_gives_the_other_service_s_own_answer() -> None:
+    """Errors of the called service are answers, with their status and body."""
+    app = FastAPI()
+
+    @app.post("/things/{name}")
+    async def things(name: str, body: dict[str, int]) -> JSONResponse:
+        return JSONResponse({"name": name, **body}, 418)
+
+    fake = FakeSidecar(apps={"other": app})
+    sidecar = Sidecar(http_port=1, api_token=fake.token, transport=fake.transport)
+    response = await sidecar.invoke("other", "POST", "/things/x", json={"n": 1}, headers={"x-service-token": "t"})
+    assert (response.status_code, response.json()) == (418, {"name": "x", "n": 1})
+    assert fake.calls[0].headers["x-service-token"] == "t"
+
+
+async def test_invoke_a_service_that_is_not_there(sidecar: Sidecar) -> None:
+    """A service that the sidecar can't find is away, not wrong."""
+    with pytest.raises(Unavailable, match="couldn't find service"):
+        await sidecar.invoke("auth", "GET", "/")
+
+
+async def test_state(sidecar: Sidecar) -> None:
+    """What is saved is read back; what never was is None."""
+    assert await sidecar.get_state("series||7/x") is None
+    await sidecar.save_state("k", {"at": "2026-01-01"})
+    assert await sidecar.get_state("k") == b'{"at": "2026-01-01"}'
+
+
+async def test_secret(fake: FakeSidecar, sidecar: Sidecar) -> None:
+    """A secret's fields come by name."""
+    fake.secrets["smtp"] = {"password": "p"}
+    assert await sidecar.secret("smtp") == {"password": "p"}
+    with pytest.raises(Unavailable):
+        await sidecar.secret("none")
+
+
+async def test_ready_and_subscribed(sidecar: Sidecar) -> None:
+    """A loaded sidecar is ready and tells its subscriptions."""
+    assert await sidecar.is_ready()
+    assert await sidecar.subscriptions() == [{"topic": "task-events"}]
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(sidecar: Sidecar) -> None:
+    """Calls to the own sidecar never go through HTTP_PROXY."""
+    assert sidecar._http._trust_env is False
+    async with sidecar.opened():
+        assert await sidecar.is_ready()
+    assert sidecar._http.is_closed
+
+
+async def test_an_answer_that_is_no_json() -> None:
+    """A gateway's page instead of Dapr's JSON is still told apart by its status."""
+    sidecar = Sidecar(
+        http_port=1, api_token="t", transport=httpx.MockTransport(lambda _: httpx.Response(502, text="<"))
+    )
+    with pytest.raises(Unavailable, match="502"):
+        await sidecar.publish_bulk("task-events", [BulkEntry("a", {})])
