@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from todoctl import __version__
-from todoctl.errors import MissingError, TodoctlError
+from todoctl.errors import MissingError, TodoctlError, UsageError
 
 # Group, command, one line of help. A command's module is imported when the command runs: `--help` and completion
 # stay as quick as Typer itself.
@@ -109,13 +109,14 @@ def _exit_codes() -> Iterator[None]:
         raise _failed(_REFUSED_BY_SYSTEM[error.errno](message, hint="todoctl doctor")) from error
 
 
-# A full disk or a missing permission can meet us at any write: a fact about the machine, no bug.
+# A full disk or a missing permission can meet us at any file: a fact about the machine, no bug.
 _REFUSED_BY_SYSTEM: dict[int | None, type[TodoctlError]] = {
     errno.ENOSPC: TodoctlError,
     errno.EDQUOT: TodoctlError,
     errno.EROFS: MissingError,
     errno.EACCES: MissingError,
     errno.EPERM: MissingError,
+    errno.ENAMETOOLONG: UsageError,
 }
 
 

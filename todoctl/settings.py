@@ -170,19 +170,30 @@ def _read(path: Path) -> ConfigFile:
 
 
 def _explain(text: str, location: tuple[int | str, ...], message: str) -> str:
-    """`line N: key: message`; the line is the one that names the last part of the location that the file has."""
-    names = [str(part) for part in location]
-    message = message.removeprefix("Value error, ")
-    header, number = "", 0
+    """`line N: key: message`; the line is the one that names the most of the location."""
+    wanted = tuple(str(part) for part in location if part != "[key]")
+    number = best = 0
+    header: tuple[str, ...] = ()
     for position, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            header = stripped.strip("[] ")
-        key = stripped.partition("=")[0].strip()
-        path = f"{header}.{key}".strip(".") if key and not stripped.startswith("[") else header
-        if path and ".".join(names).startswith(path):
-            number = position
-    return f"line {number}: {'.'.join(names)}: {message}" if number else f"{'.'.join(names)}: {message}"
+        header, path = _named(line.strip(), header)
+        if len(path) > best and wanted[: len(path)] == path:
+            number, best = position, len(path)
+    name = ".".join(wanted)
+    message = message.removeprefix("Value error, ")
+    return f"line {number}: {name}: {message}" if number else f"{name}: {message}"
+
+
+def _named(line: str, header: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The header that holds from this line of TOML on, and the path that the line names; () where it names none."""
+    if line.startswith("["):
+        header = _keys(line.strip("[").partition("]")[0])
+        return header, header
+    key, equals, _ = line.partition("=")
+    return header, (*header, *_keys(key)) if equals else ()
+
+
+def _keys(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
 
 
 def _folder(environ: Mapping[str, str], variable: str, kind: str) -> tuple[Path, str]:
@@ -191,6 +202,10 @@ def _folder(environ: Mapping[str, str], variable: str, kind: str) -> tuple[Path,
         if not path.is_absolute():
             raise UsageError(
                 f"{variable} must be an absolute path, it is {value!r}", hint=f"export {variable}=/some/folder"
+            )
+        if not next(part for part in (path, *path.parents) if part.exists()).is_dir():
+            raise UsageError(
+                f"{variable} must be a folder, {path} is or lies in a file", hint=f"export {variable}=/some/folder"
             )
         return path, variable
     if os.geteuid() == 0:

@@ -85,10 +85,19 @@ class Api:
     ) -> dict[str, Any]:
         try:
             answer = self._client.request(method, url, json=body, headers=headers, params=params)
-            document = answer.json() if answer.content else {}
-        except (httpx.HTTPError, ValueError) as error:
+        except httpx.HTTPError as error:
             raise ApiError(f"{method} {url} got no answer: {type(error).__name__}: {error}") from error
-        if not answer.is_success:
-            reason = document.get("detail") or document.get("title") if isinstance(document, dict) else document
-            raise ApiError(f"{method} {url} answered {answer.status_code}: {reason}", status=answer.status_code)
-        return dict(document)
+        document = _document(answer)
+        if answer.is_success and document is not None:
+            return document
+        reason = answer.text[:200] if document is None else document.get("detail") or document.get("title")
+        raise ApiError(f"{method} {url} answered {answer.status_code}: {reason}", status=answer.status_code)
+
+
+def _document(answer: httpx.Response) -> dict[str, Any] | None:
+    """The answer's JSON object, {} where it has no body; None where it is anything else."""
+    try:
+        document = answer.json() if answer.content else {}
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None

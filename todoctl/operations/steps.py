@@ -67,6 +67,7 @@ def run_steps(steps: Iterable[Step]) -> Iterator[StepEvent]:
     """Run all steps, independent ones in parallel; what was started is awaited, what needs a failed one is not started.
 
     Raises:
+        ValueError: steps need unknown ones or each other.
         the first failed step's error, after the steps that were running have ended.
     """
     run = _Run({step.name: step for step in steps})
@@ -91,6 +92,8 @@ def run_steps(steps: Iterable[Step]) -> Iterator[StepEvent]:
             break
     if first is not None:
         raise first
+    if stuck := set(run.steps) - run.started:
+        raise ValueError(f"steps that need each other: {', '.join(sorted(stuck))}")
 
 
 def _check(steps: dict[str, Step]) -> None:

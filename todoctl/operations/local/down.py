@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from todoctl.adapters.processes import identity, supervisor
@@ -46,8 +45,7 @@ def bring_down(settings: Settings, *, purge: bool) -> Iterator[Stopped]:
             hint="look at them with ps, end them, then todoctl down",
         )
     supervisor.socket_path(folders).unlink(missing_ok=True)
-    if purge:
-        state.forget(settings)
+    if purge and state.forget(settings):
         yield Stopped("data", f"removed {settings.state}")
 
 
@@ -55,21 +53,7 @@ def _stop_waves(control: supervisor.Supervisor) -> Iterator[Stopped]:
     """Services and sidecars first, all at once; then what they use."""
     running = {name for name, process in control.processes().items() if process.is_running}
     for wave in (running - _INFRASTRUCTURE, running & _INFRASTRUCTURE):
-        yield from _stop(control, wave)
-
-
-def _stop(control: supervisor.Supervisor, names: Iterable[str]) -> Iterator[Stopped]:
-    waiting = set(names)
-    for name in sorted(waiting):
-        control.stop(name)
-    # supervisord kills what does not stop in time, so this ends.
-    while waiting:
-        processes = control.processes()
-        for name in sorted(waiting):
-            if name not in processes or not processes[name].is_running:
-                waiting.discard(name)
-                yield Stopped(name, "stopped")
-        time.sleep(0.05)
+        yield from (Stopped(name, "stopped") for name in control.stop(wave))
 
 
 def _shut_down(control: supervisor.Supervisor) -> None:

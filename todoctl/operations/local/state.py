@@ -6,7 +6,7 @@ import json
 import os
 import secrets as random
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from todoctl.adapters.api import Addresses
 from todoctl.adapters.processes import identity
 from todoctl.core.parts import LOOPBACK, Folders, Secrets, default_ports, roles
 from todoctl.core.values import Values
-from todoctl.errors import RefusedError, TodoctlError, WaitTimeoutError
+from todoctl.errors import MissingError, TodoctlError, UnhealthyError, WaitTimeoutError
 from todoctl.settings import Settings
 
 _SMALLEST_FREE = 512 * 1024 * 1024  # bytes; Kafka's and PostgreSQL's first files with room to work
@@ -47,21 +47,23 @@ def load(settings: Settings, values: Values) -> State:
     """The recorded state.
 
     Raises:
-        TodoctlError: there is none, or it is damaged.
+        UnhealthyError: there is none: the environment was not brought up.
+        TodoctlError: it is damaged.
     """
     folders = Folders(settings.state)
     try:
         ports = json.loads((folders.root / "state.json").read_text(encoding="utf-8"))["ports"]
-        stored = json.loads((folders.root / "secrets.json").read_text(encoding="utf-8"))
+        secrets = _secrets(json.loads((folders.root / "secrets.json").read_text(encoding="utf-8")))
+        missing = set(default_ports(values)) - set(ports)
     except FileNotFoundError as error:
-        raise TodoctlError(f"the environment {settings.name!r} is not up", hint="todoctl up") from error
-    except (ValueError, KeyError) as error:
+        raise UnhealthyError(f"the environment {settings.name!r} is not up", hint="todoctl up") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise TodoctlError(
             f"the recorded state in {folders.root} is damaged: {error}", hint="todoctl down --purge && todoctl up"
         ) from error
-    if set(default_ports(values)) - set(ports):
-        raise TodoctlError("the chart has services that were never started here", hint="todoctl up")
-    return State(folders, ports, _secrets(stored))
+    if missing:
+        raise UnhealthyError("the chart has services that were never started here", hint="todoctl up")
+    return State(folders, ports, secrets)
 
 
 def prepare(settings: Settings, values: Values, *, keep_ports: bool) -> tuple[State, list[str]]:
@@ -76,7 +78,7 @@ def prepare(settings: Settings, values: Values, *, keep_ports: bool) -> tuple[St
     if fresh != stored:
         _write(folders.root / "secrets.json", fresh, mode=0o600)
     with _port_registry(settings.cache) as registry:
-        recorded = _read(folders.root / "state.json").get("ports", {})
+        recorded = _recorded_ports(_read(folders.root / "state.json"))
         others = {port for home, ports in registry.items() if home != str(folders.root) for port in ports}
         ports, moved = choose_ports(default_ports(values), recorded, taken=others, keep=keep_ports)
         registry[str(folders.root)] = sorted(ports.values())
@@ -113,28 +115,57 @@ def lock(settings: Settings, what: str, *, seconds: float) -> Iterator[None]:
     Raises:
         WaitTimeoutError: another command still works on it after `seconds`; the message names it.
     """
-    import filelock
-
-    settings.home.mkdir(parents=True, exist_ok=True)
+    _make_home(settings)
     path = settings.home / f".{settings.name}.lock"
     holder = path.with_suffix(".holder")
-    try:
-        with filelock.FileLock(path, timeout=seconds):
-            holder.write_text(f"todoctl {what} (pid {os.getpid()})", encoding="utf-8")
+    with _held(path, seconds, lambda: _refusal(settings, what, holder, seconds)):
+        holder.write_text(f"todoctl {what} (pid {os.getpid()})", encoding="utf-8")
+        try:
             yield
+        finally:
+            holder.unlink(missing_ok=True)
+
+
+def _refusal(settings: Settings, what: str, holder: Path, seconds: float) -> WaitTimeoutError:
+    who = holder.read_text(encoding="utf-8") if holder.exists() else "another command"
+    return WaitTimeoutError(
+        f"{who} has been working on the environment {settings.name!r} for more than {seconds:.0f} s",
+        hint=f"wait for it, or end it, and run todoctl {what} again",
+    )
+
+
+@contextmanager
+def _held(path: Path, seconds: float, refusal: Callable[[], WaitTimeoutError]) -> Iterator[None]:
+    import filelock
+
+    guard = filelock.FileLock(path)
+    try:
+        guard.acquire(timeout=seconds)
     except filelock.Timeout as error:
-        who = holder.read_text(encoding="utf-8") if holder.exists() else "another command"
-        raise WaitTimeoutError(
-            f"{who} has been working on the environment {settings.name!r} for more than {seconds:.0f} s",
-            hint=f"wait for it, or end it, and run todoctl {what} again",
-        ) from error
+        raise refusal() from error
+    try:
+        yield
+    finally:
+        guard.release()
 
 
-def forget(settings: Settings) -> None:
-    """Remove the environment's data and free its ports."""
-    shutil.rmtree(settings.state, ignore_errors=False) if settings.state.exists() else None
+def forget(settings: Settings) -> bool:
+    """Remove the environment's data and free its ports; whether there was any."""
+    if not settings.state.exists():
+        return False
+    shutil.rmtree(settings.state)
     with _port_registry(settings.cache) as registry:
         registry.pop(str(settings.state), None)
+    return True
+
+
+def _make_home(settings: Settings) -> None:
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MissingError(
+            f"{settings.home} can't be made: {error.strerror}", hint="export TODOCTL_HOME to a folder of yours"
+        ) from error
 
 
 def _make_folders(settings: Settings, folders: Folders) -> None:
@@ -145,7 +176,7 @@ def _make_folders(settings: Settings, folders: Folders) -> None:
         for private in (folders.config / "parts", folders.config / "dapr"):
             private.mkdir(mode=0o700, exist_ok=True)
     except PermissionError as error:
-        raise RefusedError(
+        raise MissingError(
             f"{error.filename} can't be made or used: {error.strerror}", hint="export TODOCTL_HOME to a folder of yours"
         ) from error
     free = shutil.disk_usage(folders.root).free
@@ -179,16 +210,19 @@ def _secrets(stored: Mapping[str, Any]) -> Secrets:
 @contextmanager
 def _port_registry(cache: Path) -> Iterator[dict[str, list[int]]]:
     """Ports that the environments of this user have chosen, so that two made side by side differ."""
-    import filelock
-
     cache.mkdir(parents=True, exist_ok=True)
-    path = cache / "ports.json"
-    with filelock.FileLock(cache / ".ports.lock", timeout=30):
-        registry = {home: ports for home, ports in _read(path).items() if Path(home).is_dir()}
-        before = json.dumps(registry)
+    path, guard = cache / "ports.json", cache / ".ports.lock"
+    with _held(guard, 30, lambda: WaitTimeoutError(f"another command has held {guard} for more than 30 s")):
+        before = _read(path)
+        registry = {home: ports for home, ports in before.items() if Path(home).is_dir()}
         yield registry
-        if json.dumps(registry) != before or not path.exists():
+        if registry != before:
             _write(path, registry, mode=0o644)
+
+
+def _recorded_ports(document: Mapping[str, Any]) -> dict[str, int]:
+    ports = document.get("ports")
+    return {name: port for name, port in ports.items() if isinstance(port, int)} if isinstance(ports, dict) else {}
 
 
 def _read(path: Path) -> dict[str, Any]:
