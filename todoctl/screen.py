@@ -77,9 +77,14 @@ def show(value: Any, output: Output, table: Callable[[], None]) -> None:
     sys.stdout.flush()
 
 
-def write(line: str) -> None:
-    """Write one line of a result to stdout, control characters made visible; what it goes on with is indented."""
+def write(line: str, *, now: bool = False) -> None:
+    """Write one line of a result to stdout, control characters made visible; what it goes on with is indented.
+
+    `now` for lines that somebody waits for: a pipe gets them at once.
+    """
     sys.stdout.write(clean(line).replace("\n", "\n  │ ") + "\n")
+    if now:
+        sys.stdout.flush()
 
 
 def _json(value: Any, indent: int | None = None) -> str:

@@ -46,11 +46,8 @@ def main(
     if not state.exists(settings):
         raise UnhealthyError(f"the environment {settings.name!r} was never up here", hint="todoctl up")
     folders = Folders(settings.state)
-    for line in logs.read(folders, parts, wanted):
-        _write(line, output)
-    if follow:
-        for line in logs.follow(folders, parts, wanted):
-            _write(line, output)
+    for line in logs.read(folders, parts, wanted, follow=follow):
+        _write(line, output, now=follow)
 
 
 def _parts(values: Values, names: list[str]) -> list[str]:
@@ -87,10 +84,11 @@ def _pattern(text: str | None) -> re.Pattern[str] | None:
         raise UsageError(f"--grep: {text!r} is not a regular expression: {error}") from error
 
 
-def _write(line: LogLine, output: Output) -> None:
+def _write(line: LogLine, output: Output, *, now: bool) -> None:
     if output is Output.table:
         screen.write(
-            f"{line.time:%Y-%m-%dT%H:%M:%S}.{line.time.microsecond // 1000:03}Z {line.part:<16} {line.level:<5} {line.text}"
+            f"{line.time:%Y-%m-%dT%H:%M:%S}.{line.time.microsecond // 1000:03}Z {line.part:<16} {line.level:<5} {line.text}",
+            now=now,
         )
         return
     row = {

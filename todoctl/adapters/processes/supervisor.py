@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import xmlrpc.client
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -136,10 +137,19 @@ class Supervisor:
         with _translated(f"start {name}", harmless=(60,)):  # ALREADY_STARTED
             self._rpc.startProcess(name, False)
 
-    def stop(self, name: str, *, wait: bool = False) -> None:
-        """Ask a part to stop; one that does not run stays as it is."""
-        with _translated(f"stop {name}", harmless=(70,)):  # NOT_RUNNING
-            self._rpc.stopProcess(name, wait)
+    def stop(self, names: Iterable[str]) -> Iterator[str]:
+        """Ask the parts to stop, all at once; yields each when it has. What does not stop in time is killed."""
+        waiting = set(names)
+        for name in sorted(waiting):
+            with _translated(f"stop {name}", harmless=(70,)):  # NOT_RUNNING
+                self._rpc.stopProcess(name, False)
+        while waiting:
+            processes = self.processes()
+            for name in sorted(waiting):
+                if name not in processes or not processes[name].is_running:
+                    waiting.discard(name)
+                    yield name
+            time.sleep(0.03)
 
     def reload(self) -> None:
         """Take over a changed configuration: new parts are added, changed ones stopped and replaced."""

@@ -17,6 +17,7 @@ from todoctl.adapters.tools.model import UnavailableError
 
 _TICK = 1.0  # a silent child (the linker) still gives news this often
 _TAIL = 20
+_WIDTH = 500  # pip can put a thousand files into one line
 
 
 class CancelledError(Exception):
@@ -134,7 +135,7 @@ class _Running:
         if self.process.stdout is not None:
             with self.process.stdout as output:
                 for line in output:
-                    self._inbox.put(line.rstrip("\n"))
+                    self._inbox.put(line.rstrip("\n")[:_WIDTH])
         self._inbox.put(None)
 
 

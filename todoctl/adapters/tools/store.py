@@ -150,7 +150,7 @@ def need_space(folder: Path, mib: int, purpose: str) -> None:
     free = shutil.disk_usage(existing).free // _MIB
     if free < mib:
         raise TodoctlError(
-            f"{purpose} needs {_gib(mib)} in {folder}, the disk has {_gib(free)} free",
+            f"{purpose} needs {_size(mib)} in {folder}, the disk has {_size(free)} free",
             hint="free some space, or set TODOCTL_CACHE to a folder on another disk",
         )
 
@@ -231,5 +231,5 @@ def _not_writable(cache: Path, error: OSError | None) -> MissingError:
     )
 
 
-def _gib(mib: int) -> str:
-    return f"{mib / 1024:.1f} GiB"
+def _size(mib: int) -> str:
+    return f"{mib} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"

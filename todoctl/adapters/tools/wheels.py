@@ -45,7 +45,7 @@ def fetch(site: Site, tool: str, pin: WheelPin, *, drop: tuple[str, ...] = ()) -
         requirements.write_text(f"{pin.name}=={pin.version}{hashes}\n", encoding="utf-8")
         made = folder / "made"
         try:
-            for line in site.children.run(_command(site, pin, requirements, made), environ=_environ(site)):
+            for line in site.children.run(_command(site, pin, requirements, made), environ=_environ(site, folder)):
                 if step := _step(pin, line):
                     yield step
         except UnavailableError as error:
@@ -74,10 +74,12 @@ def _command(site: Site, pin: WheelPin, requirements: Path, target: Path) -> lis
             "--target", target, "-r", requirements]  # fmt: skip
 
 
-def _environ(site: Site) -> dict[str, str]:
+def _environ(site: Site, temporary: Path) -> dict[str, str]:
     """The user's environment and pip settings (index, proxy, certificates), less what would put the wheel elsewhere."""
     unwanted = {f"PIP_{name}" for name in _UNWANTED}
-    return {name: value for name, value in site.environ.items() if name not in unwanted and name != "PYTHONPATH"}
+    environ = {name: value for name, value in site.environ.items() if name not in unwanted and name != "PYTHONPATH"}
+    # On the cache's own disk pip moves what it unpacked and need not copy it, and a killed pip leaves nothing elsewhere.
+    return environ | {"TMPDIR": str(temporary)}
 
 
 def _pip_version() -> tuple[int, ...]:

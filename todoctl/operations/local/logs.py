@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import os
 import re
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from todoctl.core.logs import LEVELS, LogLine, parse_lines
 from todoctl.core.parts import Folders
@@ -37,60 +39,64 @@ class LogFilter:
         return not self.grep or bool(self.grep.search(line.text))
 
 
-def read(folders: Folders, parts: Sequence[str], wanted: LogFilter) -> Iterator[LogLine]:
-    """What the logs hold now, in time order; each log keeps its own order."""
-    streams = [_history(folders, part) for part in parts]
-    yield from (line for line in heapq.merge(*streams, key=lambda line: line.time) if wanted.wants(line))
-
-
-def follow(folders: Folders, parts: Sequence[str], wanted: LogFilter) -> Iterator[LogLine]:
-    """Lines as they are written from now on; never ends by itself."""
+def read(folders: Folders, parts: Sequence[str], wanted: LogFilter, *, follow: bool = False) -> Iterator[LogLine]:
+    """What the logs hold now, in time order, each log in its own order; with `follow` what is added later too, for ever."""
     tails = [_Tail(part, folders.logs / f"{part}.log") for part in parts]
-    while True:
-        fresh = sorted((line for tail in tails for line in tail.read()), key=lambda line: line.time)
+    streams = [tail.history() for tail in tails]
+    yield from (line for line in heapq.merge(*streams, key=lambda line: line.time) if wanted.wants(line))
+    while follow:
+        fresh = sorted((line for tail in tails for line in tail.fresh()), key=lambda line: line.time)
         yield from (line for line in fresh if wanted.wants(line))
         if not fresh:
             time.sleep(_PAUSE)
 
 
-def _history(folders: Folders, part: str) -> Iterator[LogLine]:
-    """The rotated files of a part, the oldest first, and its current one; times never run backwards."""
-    newest = folders.logs / f"{part}.log"
-    files = [path for number in (2, 1) if (path := newest.with_name(f"{newest.name}.{number}")).exists()]
-    last = _EPOCH
-    for path in (*files, newest):
-        if not path.exists():
-            continue
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            for line in parse_lines(part, stream, start=last):
-                last = max(last, line.time)
-                yield LogLine(part, last, line.level, line.text, line.correlation_id, line.continues)
-
-
 class _Tail:
-    """Whole lines that were appended to a file since the last look, through rotation."""
+    """One log: what it holds when it is opened, and the whole lines that are added later, through rotation."""
 
     def __init__(self, part: str, path: Path) -> None:
-        self._part, self._path, self._rest = part, path, ""
-        self._last = datetime.now(UTC)
-        self._stream = path.open(encoding="utf-8", errors="replace") if path.exists() else None
-        if self._stream:
-            self._stream.seek(0, 2)
+        self._part, self._path, self._rest = part, path, b""
+        self._last = _EPOCH
+        self._stream = path.open("rb") if path.exists() else None
 
-    def read(self) -> list[LogLine]:
+    def history(self) -> Iterator[LogLine]:
+        """The rotated files, the oldest first, and the current one up to its end now; times never run backwards."""
+        rotated = [path for number in (2, 1) if (path := self._path.with_name(f"{self._path.name}.{number}")).exists()]
+        for path in rotated:
+            with path.open("rb") as stream:
+                yield from self._parsed(stream)
+        if self._stream is not None:
+            end = os.fstat(self._stream.fileno()).st_size
+            yield from self._parsed(self._up_to(end, self._stream))
+
+    def fresh(self) -> list[LogLine]:
+        """What was added since the last look."""
         if self._stream is None and self._path.exists():
-            self._stream = self._path.open(encoding="utf-8", errors="replace")
+            self._stream = self._path.open("rb")
         if self._stream is None:
             return []
         text = self._rest + self._stream.read()
-        if not text.endswith("\n") and self._was_rotated():
+        if self._was_rotated():
+            # What was written between the read and the rotation is still in the old file.
+            text += self._stream.read()
             self._stream.close()
             self._stream = None
-        whole, _, self._rest = text.rpartition("\n")
-        lines = list(parse_lines(self._part, whole.split("\n") if whole else [], start=self._last))
-        if lines:
-            self._last = lines[-1].time
-        return lines
+        whole, newline, self._rest = text.rpartition(b"\n")
+        return list(self._parsed(whole.split(b"\n") if newline else []))
+
+    def _up_to(self, end: int, stream: BinaryIO) -> Iterator[bytes]:
+        while stream.tell() < end:
+            line = stream.readline()
+            if not line.endswith(b"\n"):
+                self._rest = line
+                return
+            yield line
+
+    def _parsed(self, lines: Iterable[bytes]) -> Iterator[LogLine]:
+        texts = (line.decode("utf-8", errors="replace") for line in lines)
+        for line in parse_lines(self._part, texts, start=self._last):
+            self._last = max(self._last, line.time)
+            yield replace(line, time=self._last)
 
     def _was_rotated(self) -> bool:
         if self._stream is None:
@@ -99,13 +105,7 @@ class _Tail:
             now = self._path.stat()
         except FileNotFoundError:
             return True
-        return now.st_ino != _inode(self._stream) or now.st_size < self._stream.tell()
-
-
-def _inode(stream: object) -> int:
-    import os
-
-    return os.fstat(stream.fileno()).st_ino  # type: ignore[attr-defined]
+        return now.st_ino != os.fstat(self._stream.fileno()).st_ino or now.st_size < self._stream.tell()
 
 
 def _rank(level: str) -> int:

@@ -31,10 +31,6 @@ def restart(run: up.Up, names: Sequence[str]) -> Iterator[StepEvent]:
 def _stop(run: up.Up, parts: tuple[str, ...]) -> up.Run:
     def stop(_tell: Tell) -> str:
         with supervisor.connect(run.state.folders) as control:
-            for part in reversed(parts):
-                control.stop(part)
-            for part in parts:
-                control.stop(part, wait=True)
-        return "stopped"
+            return f"{', '.join(control.stop(parts))} stopped"
 
     return stop

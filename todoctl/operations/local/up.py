@@ -225,7 +225,7 @@ def _start(up: Up, name: str, tell: Tell, check: readiness.Check | None = None) 
         # A part that keeps dying gets a fresh start: what broke it may have been mended.
         fresh = changed or not running or readiness.keeps_dying(up.state.folders, part)
         if running and fresh:
-            control.stop(name, wait=True)
+            list(control.stop([name]))
         if fresh:
             readiness.forget_deaths(up.state.folders, part)
             control.start(name)
