@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import groupby
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from sqlalchemy import text
@@ -101,10 +102,11 @@ async def _locked_head(session: AsyncSession, chain: Chain) -> Head:
 
 
 async def _without_known(session: AsyncSession, topic: str, entries: list[Entry]) -> list[Entry]:
-    # The first of equal entries in the batch stays, in the order of the partition.
-    by_id = {entry.event_id: entry for entry in reversed(entries)}
+    by_id: dict[UUID, Entry] = {}
+    for entry in entries:
+        by_id.setdefault(entry.event_id, entry)
     known = set(await session.scalars(_KNOWN, {"topic": topic, "ids": list(by_id)}))
-    return [entry for entry in reversed(by_id.values()) if entry.event_id not in known]
+    return [entry for event_id, entry in by_id.items() if event_id not in known]
 
 
 def _linked(head: Head, entries: list[Entry], now: datetime) -> tuple[list[dict[str, Any]], Head]:
