@@ -42,7 +42,7 @@ class LogFilter:
 def read(folders: Folders, parts: Sequence[str], wanted: LogFilter, *, follow: bool = False) -> Iterator[LogLine]:
     """What the logs hold now, in time order, each log in its own order; with `follow` what is added later too, for ever."""
     tails = [_Tail(part, folders.logs / f"{part}.log") for part in parts]
-    streams = [tail.history() for tail in tails]
+    streams = [tail.history(follow=follow) for tail in tails]
     yield from (line for line in heapq.merge(*streams, key=lambda line: line.time) if wanted.wants(line))
     while follow:
         fresh = sorted((line for tail in tails for line in tail.fresh()), key=lambda line: line.time)
@@ -59,15 +59,18 @@ class _Tail:
         self._last = _EPOCH
         self._stream = path.open("rb") if path.exists() else None
 
-    def history(self) -> Iterator[LogLine]:
-        """The rotated files, the oldest first, and the current one up to its end now; times never run backwards."""
+    def history(self, *, follow: bool) -> Iterator[LogLine]:
+        """The rotated files, the oldest first, and the current one up to its end now; times never run backwards.
+
+        With `follow` the beginning of a last line is kept for the rest of it.
+        """
         rotated = [path for number in (2, 1) if (path := self._path.with_name(f"{self._path.name}.{number}")).exists()]
         for path in rotated:
             with path.open("rb") as stream:
                 yield from self._parsed(stream)
         if self._stream is not None:
             end = os.fstat(self._stream.fileno()).st_size
-            yield from self._parsed(self._up_to(end, self._stream))
+            yield from self._parsed(self._up_to(end, self._stream, keep_beginning=follow))
 
     def fresh(self) -> list[LogLine]:
         """What was added since the last look."""
@@ -81,19 +84,21 @@ class _Tail:
             text += self._stream.read()
             self._stream.close()
             self._stream = None
+        if self._last == _EPOCH:
+            self._last = datetime.now(UTC)
         whole, newline, self._rest = text.rpartition(b"\n")
         return list(self._parsed(whole.split(b"\n") if newline else []))
 
-    def _up_to(self, end: int, stream: BinaryIO) -> Iterator[bytes]:
+    def _up_to(self, end: int, stream: BinaryIO, *, keep_beginning: bool) -> Iterator[bytes]:
         while stream.tell() < end:
             line = stream.readline()
-            if not line.endswith(b"\n"):
+            if keep_beginning and not line.endswith(b"\n"):
                 self._rest = line
                 return
             yield line
 
     def _parsed(self, lines: Iterable[bytes]) -> Iterator[LogLine]:
-        texts = (line.decode("utf-8", errors="replace") for line in lines)
+        texts = (line.decode("utf-8", errors="replace").rstrip("\r\n") for line in lines)
         for line in parse_lines(self._part, texts, start=self._last):
             self._last = max(self._last, line.time)
             yield replace(line, time=self._last)
