@@ -83,9 +83,9 @@ def test_commands_without_a_platform_say_what_to_do(own_platform: Platform) -> N
     """Commands that need a platform name `todoctl up` where there is none."""
     for command in ("status", "smoke", "doctor", "open", "restart api", "db status"):
         result = own_platform.run(*command.split())
-        assert result.code == 1, (command, result)
+        assert result.code == 3, (command, result)
         assert "todoctl up" in result.err
-    assert own_platform.run("logs").code == 1
+    assert own_platform.run("logs").code == 3
     assert own_platform.run("down").code == 0
 
 

@@ -55,8 +55,8 @@ def initialise(bin_folder: Path, data: Path, password: str) -> None:
     user = server_user()
     if user is not None:
         os.chown(draft, user, user)
-        _check_reachable(draft, user)
-        _check_reachable(bin_folder, user)
+        check_reachable(draft)
+        check_reachable(bin_folder)
     read_end, write_end = os.pipe()
     os.write(write_end, password.encode() + b"\n")
     os.close(write_end)
@@ -86,7 +86,15 @@ def initialise(bin_folder: Path, data: Path, password: str) -> None:
     draft.rename(data)
 
 
-def _check_reachable(path: Path, user: int) -> None:
+def check_reachable(path: Path) -> None:
+    """Return when the server's user can enter the folder.
+
+    Raises:
+        MissingError: it can't.
+    """
+    user = server_user()
+    if user is None:
+        return
     # Asked of the kernel by trying it as that user: modes, lists and mounts all count.
     found = subprocess.run(
         ["/bin/sh", "-c", 'test -x "$0"', str(path)], user=user, group=user, extra_groups=[], check=False, cwd="/"

@@ -15,6 +15,9 @@ REMINDERS = "reminders"
 TASK_UPDATES = "task-updates"
 DEAD_LETTERS = "dlq-events"
 
+# A record of this CloudEvents type is an operator's look at a subscription: every consumer lets it pass.
+PROBE_TYPE = "todoctl.probe"
+
 
 def _to_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)

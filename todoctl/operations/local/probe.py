@@ -8,12 +8,13 @@ from datetime import datetime
 from uuid import uuid4
 
 from todoctl.adapters import kafka
+from todoctl.core.events import PROBE_TYPE
 
 
 def round_trip(broker: kafka.Broker, group: str, topic: str, *, seconds: float, now: datetime) -> float | None:
     """Seconds until `group` committed past a probe record on `topic`, or None when it did not in time.
 
-    Every consumer of ours answers a probe with SUCCESS and does nothing else: its type is `todoctl.probe`.
+    Every consumer of ours answers a probe with SUCCESS and does nothing else: its type is PROBE_TYPE.
     """
     value = json.dumps(probe(now)).encode()
     since = time.monotonic()
@@ -32,7 +33,7 @@ def probe(now: datetime) -> dict[str, object]:
     return {
         "specversion": "1.0",
         "id": str(uuid4()),
-        "type": "todoctl.probe",
+        "type": PROBE_TYPE,
         "source": "/todoctl/doctor",
         "time": now.isoformat(),
         "datacontenttype": "application/json",

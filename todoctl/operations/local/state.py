@@ -175,6 +175,7 @@ def _make_folders(settings: Settings, folders: Folders) -> None:
             _open_to_server(folder)
         for private in (folders.config / "parts", folders.config / "dapr"):
             private.mkdir(mode=0o700, exist_ok=True)
+        postgres.check_reachable(folders.data)
     except PermissionError as error:
         raise MissingError(
             f"{error.filename} can't be made or used: {error.strerror}", hint="export TODOCTL_HOME to a folder of yours"
