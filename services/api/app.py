@@ -24,7 +24,7 @@ from services.common.database import Database
 from services.common.ratelimit import TokenBuckets
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
-from services.common.tokens import TokenVerifier, bearer
+from services.common.tokens import TokenVerifier
 from services.common.webapp import database_check, make_app, sidecar_check
 
 
@@ -65,12 +65,12 @@ def create_app(
     # A path with a slash too many is another path, not a redirect.
     app.router.redirect_slashes = False
     rate = settings.rate_limit_per_second
+    app.state.verifier = TokenVerifier.through(sidecar, settings, clock)
     app.state.parts = Parts(
         writer=Writer(database, clock),
         database=database,
         metrics=metrics,
         buckets=TokenBuckets(rate=rate, burst=2 * rate, monotonic=time.monotonic),
-        principal=bearer(TokenVerifier.through(sidecar, settings, clock)),
     )
     app.include_router(router)
     app.include_router(make_router(settings))

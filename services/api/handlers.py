@@ -10,8 +10,8 @@ from services.api.models import RecurringTaskState, Reminder, Series, Task
 from services.api.schemas import NewTask, NextOccurrence, TaskEdit
 from todoctl.core.recurrence import RecurrenceRule, first_occurrence, to_local
 
-# Clearing these makes no sense; a client that sends null for one has a fault.
-_REPEATING = ("due_date", "zone", "recurrence_rule")
+# What the user wrote and a successor takes over.
+_WRITTEN = ("title", "description", "priority", "reminder_offset")
 
 
 class InvalidFieldError(ValueError):
@@ -25,7 +25,7 @@ class InvalidFieldError(ValueError):
 
 def create(wanted: NewTask, *, user_id: int, user_zone: str, now: datetime) -> Task:
     """The task that a client asked for, not yet stored."""
-    fields = wanted.model_dump(exclude={"recurrence_rule", "zone", "tags"})
+    fields = {name: getattr(wanted, name) for name in (*_WRITTEN, "due_date")}
     task = Task(
         **fields, tags=list(wanted.tags), user_id=user_id, zone=wanted.zone or user_zone, status="open", version=1
     )
@@ -80,9 +80,7 @@ def delete(task: Task, now: datetime) -> tuple[str, ...]:
 
 def succeed(predecessor: Task, series: Series, order: NextOccurrence, now: datetime) -> Task:
     """The next task of a series; what the user wrote comes from the predecessor as it is now."""
-    inherited: dict[str, Any] = {
-        name: getattr(predecessor, name) for name in ("user_id", "title", "description", "priority", "reminder_offset")
-    }
+    inherited = {name: getattr(predecessor, name) for name in (*_WRITTEN, "user_id")}
     task = Task(
         **inherited,
         tags=list(predecessor.tags),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated
@@ -17,7 +17,7 @@ from services.common.context import correlation_id
 from services.common.database import Database
 from services.common.problems import Problem, too_many
 from services.common.ratelimit import TokenBuckets
-from services.common.tokens import Principal
+from services.common.tokens import CurrentUser, Principal
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,6 @@ class Parts:
     database: Database
     metrics: ApiMetrics
     buckets: TokenBuckets
-    principal: Callable[[Request], Awaitable[Principal]]
 
 
 async def parts_of(request: Request) -> Parts:
@@ -37,13 +36,14 @@ async def parts_of(request: Request) -> Parts:
     return found
 
 
-async def current_user(request: Request) -> Principal:
+Shared = Annotated[Parts, Depends(parts_of)]
+
+
+async def within_limits(caller: CurrentUser, parts: Shared) -> Principal:
     """Who asks, within their share of requests."""
-    parts = await parts_of(request)
-    principal = await parts.principal(request)
-    if wait := parts.buckets.take(principal.user_id):
+    if wait := parts.buckets.take(caller.user_id):
         raise too_many(wait)
-    return principal
+    return caller
 
 
 async def json_only(request: Request) -> None:
@@ -53,8 +53,7 @@ async def json_only(request: Request) -> None:
         raise Problem(415, "unsupported_media_type", "send the body as application/json")
 
 
-User = Annotated[Principal, Depends(current_user)]
-Shared = Annotated[Parts, Depends(parts_of)]
+User = Annotated[Principal, Depends(within_limits)]
 Key = Annotated[
     str | None,
     Header(
