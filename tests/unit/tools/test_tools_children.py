@@ -14,6 +14,7 @@ import pytest
 from tests.unit.tools.machines import alive, until
 from todoctl.adapters.tools.children import CancelledError, Children
 from todoctl.adapters.tools.model import UnavailableError
+from todoctl.errors import TodoctlError
 
 # A child that starts one of its own, says both ids and stays.
 FAMILY = 'sleep 60 & echo "$$ $!" > "$1"; echo started; wait'
@@ -40,6 +41,15 @@ def test_output_that_is_not_text_is_no_failure() -> None:
     """Bytes that are not UTF-8 are shown as replacement characters."""
     said = Children().run(["sh", "-c", r"printf '\377\n'"], environ=os.environ)
     assert [line for line in said if line is not None] == ["\ufffd"]
+
+
+def test_a_full_disk_is_not_a_missing_tool() -> None:
+    """What a child says about the disk decides the error; lines of any length are cut."""
+    script = "printf 'x%.0s' $(seq 2000); echo; echo '[Errno 28] No space left on device'; exit 1"
+    with pytest.raises(TodoctlError, match="the disk filled up while sh was at work") as caught:
+        list(Children().run(["sh", "-c", script], environ=os.environ))
+    assert caught.value.exit_code == 1
+    assert max(map(len, caught.value.detail)) == 500
 
 
 def test_closing_ends_the_child_and_its_children(tmp_path: Path) -> None:
