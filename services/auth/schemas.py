@@ -15,8 +15,17 @@ def _known_zone(name: str) -> str:
     return zone(name).key
 
 
+def _encodable(password: SecretStr) -> SecretStr:
+    try:
+        password.get_secret_value().encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("not valid text") from error
+    return password
+
+
 Email = Annotated[str, Field(max_length=300), AfterValidator(normalise_email)]
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_known_zone)]
+Password = Annotated[SecretStr, Field(max_length=256), AfterValidator(_encodable)]
 Role = Literal["user", "operator"]
 
 
@@ -29,7 +38,7 @@ class Registration(_Request):
     """A new account."""
 
     email: Email
-    password: Annotated[SecretStr, Field(min_length=8, max_length=256)]
+    password: Annotated[Password, Field(min_length=8)]
     zone: Zone = "UTC"
 
 
@@ -37,7 +46,7 @@ class Login(_Request):
     """The proof of being somebody; a password of an odd length is wrong, not malformed."""
 
     email: Email
-    password: Annotated[SecretStr, Field(max_length=256)]
+    password: Password
 
 
 class RoleChange(_Request):

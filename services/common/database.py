@@ -25,13 +25,13 @@ class DatabaseUnavailable(Unavailable):
 class Database:
     """A pool of connections; it connects at first use and finds its way back after an outage."""
 
-    def __init__(self, url: str, *, name: str, size: int = 10, seconds: float = 10.0) -> None:
+    def __init__(self, url: str, *, name: str, size: int = 10, seconds: float = 8.0) -> None:
         self._seconds = seconds
         self._engine = create_async_engine(
             engine_url(url),
             pool_size=size,
             max_overflow=0,
-            pool_timeout=5,
+            pool_timeout=min(5.0, seconds / 2),
             pool_recycle=1800,
             # One cheap round trip spares each pooled connection an error after the server came back.
             pool_pre_ping=True,
