@@ -5,8 +5,12 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.program import Program
 
 # Last, so that an installed todoctl stays the one under test; importlib mode adds no path of its own.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -21,6 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--recurrence-seed", type=int, default=None, help="repeat the cases of an earlier run (a fresh seed each run)"
     )
+    group.addoption(
+        "--update-golden", action="store_true", help="write the golden files anew instead of comparing with them"
+    )
+    group.addoption(
+        "--kill-tasks", type=int, default=60, help="recurring tasks completed while parts are killed (%(default)s; 500)"
+    )
+    group.addoption("--kill-clients", type=int, default=6, help="clients that complete them (%(default)s; 20)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,3 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """The line that repeats this run's generated cases."""
     return f"recurrence: --recurrence-cases={config.option.recurrence_cases} --recurrence-seed={config.option.recurrence_seed}"
+
+
+@pytest.fixture
+def todoctl(tmp_path: Path) -> Program:
+    """todoctl as a real process, in folders of its own."""
+    from tests.program import Program
+
+    return Program(tmp_path)

@@ -99,7 +99,9 @@ def look(settings: Settings, values: Values, recorded: state.State, environ: Map
 
 
 def _steps(up: Up) -> list[Step]:
-    steps = [Step(f"tool {name}", _tool(up, name)) for name in _PROGRAMS]
+    # The scheduler comes out of daprd's build: started together, one would only wait for the other.
+    after = {"scheduler": frozenset({"tool daprd"})}
+    steps = [Step(f"tool {name}", _tool(up, name), after.get(name, frozenset())) for name in _PROGRAMS]
     parts = up.assembly.parts
     steps += [
         Step("postgres", _postgres(up), frozenset({"tool postgresql"})),
