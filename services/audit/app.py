@@ -20,7 +20,7 @@ from services.common.guard import require_app_token
 from services.common.letters import Letters
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
-from services.common.tokens import Principal, TokenVerifier, bearer
+from services.common.tokens import CurrentUser, TokenVerifier
 from services.common.webapp import database_check, make_app, sidecar_check
 from todoctl.core.events import DEAD_LETTERS, REMINDERS, TASK_EVENTS, TASK_UPDATES
 
@@ -47,7 +47,8 @@ def create_app(
     for consumer in consumers:
         endpoint = BulkRoute(consumer).endpoint
         app.add_api_route(f"/events/{consumer.topic}", endpoint, methods=["POST"], dependencies=[guard])
-    _add_query(app, database, TokenVerifier.through(sidecar, settings, clock))
+    app.state.verifier = TokenVerifier.through(sidecar, settings, clock)
+    _add_query(app, database)
     return app
 
 
@@ -69,11 +70,7 @@ def _consumers(log: AuditLog, sidecar: Sidecar, clock: Clock, metrics: EventMetr
     return [*events, dead]
 
 
-def _add_query(app: FastAPI, database: Database, verifier: TokenVerifier) -> None:
-    principal = bearer(verifier)
-
+def _add_query(app: FastAPI, database: Database) -> None:
     @app.get("/api/audit/logs")
-    async def audit_logs(
-        query: Annotated[LogQuery, Query()], principal: Annotated[Principal, Depends(principal)]
-    ) -> LogPage:
-        return await page(database, principal, query)
+    async def audit_logs(query: Annotated[LogQuery, Query()], caller: CurrentUser) -> LogPage:
+        return await page(database, caller, query)
