@@ -47,7 +47,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.fixture
 def todoctl(tmp_path: Path) -> Program:
-    """todoctl as a real process, in folders of its own."""
+    """The program as a real process, in folders of its own."""
     from tests.program import Program
 
     return Program(tmp_path)

@@ -42,7 +42,7 @@ def _run() -> None:
     try:
         from todoctl.cli import app
 
-        app()
+        app(prog_name="todoctl")
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:

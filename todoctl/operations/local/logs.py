@@ -42,13 +42,21 @@ class LogFilter:
 def read(folders: Folders, parts: Sequence[str], wanted: LogFilter, *, follow: bool = False) -> Iterator[LogLine]:
     """What the logs hold now, in time order, each log in its own order; with `follow` what is added later too, for ever."""
     tails = [_Tail(part, folders.logs / f"{part}.log") for part in parts]
-    streams = [tail.history(follow=follow) for tail in tails]
-    yield from (line for line in heapq.merge(*streams, key=lambda line: line.time) if wanted.wants(line))
-    while follow:
-        fresh = sorted((line for tail in tails for line in tail.fresh()), key=lambda line: line.time)
-        yield from (line for line in fresh if wanted.wants(line))
-        if not fresh:
-            time.sleep(_PAUSE)
+    try:
+        streams = [tail.history(follow=follow) for tail in tails]
+        yield from (line for line in heapq.merge(*streams, key=lambda line: line.time) if wanted.wants(line))
+        while follow:
+            yield from (line for line in _fresh(tails) if wanted.wants(line))
+    finally:
+        for tail in tails:
+            tail.close()
+
+
+def _fresh(tails: Sequence[_Tail]) -> list[LogLine]:
+    fresh = sorted((line for tail in tails for line in tail.fresh()), key=lambda line: line.time)
+    if not fresh:
+        time.sleep(_PAUSE)
+    return fresh
 
 
 class _Tail:
@@ -82,12 +90,17 @@ class _Tail:
         if self._was_rotated():
             # What was written between the read and the rotation is still in the old file.
             text += self._stream.read()
-            self._stream.close()
-            self._stream = None
+            self.close()
         if self._last == _EPOCH:
             self._last = datetime.now(UTC)
         whole, newline, self._rest = text.rpartition(b"\n")
         return list(self._parsed(whole.split(b"\n") if newline else []))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
     def _up_to(self, end: int, stream: BinaryIO, *, keep_beginning: bool) -> Iterator[bytes]:
         while stream.tell() < end:
