@@ -18,6 +18,8 @@ def main() -> None:
     """Serve until told to stop."""
     try:
         settings = ServiceSettings.from_environ(os.environ)
+        if not settings.service_token:
+            raise SettingsError("missing in the environment: SERVICE_TOKEN")
     except SettingsError as error:
         sys.exit(f"recurring: {error}")
     app = create_app(
