@@ -18,10 +18,10 @@ def main() -> None:
     """Serve until told to stop."""
     try:
         settings = ServiceSettings.from_environ(os.environ)
-        if not settings.service_token:
-            raise SettingsError("missing in the environment: SERVICE_TOKEN")
     except SettingsError as error:
         sys.exit(f"recurring: {error}")
+    if not settings.service_token:
+        sys.exit("recurring: missing in the environment: SERVICE_TOKEN")
     app = create_app(
         settings=settings,
         sidecar=Sidecar.from_settings(settings),
