@@ -162,11 +162,12 @@ def _read(path: Path) -> ConfigFile:
         return ConfigFile.model_validate(tomllib.loads(text))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} can't be read: {error}", hint="todoctl env list") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}", hint=f"mend {path}") from error
     except ValidationError as error:
         detail = tuple(_explain(text, item["loc"], item["msg"]) for item in error.errors())
         raise UsageError(f"{path} does not fit its schema", detail=detail, hint=f"mend {path}") from error
+    except (ValueError, RecursionError) as error:
+        # Beside its own error the parser lets the limits of Python's numbers and stack through.
+        raise UsageError(f"{path} is not TOML: {error}", hint=f"mend {path}") from error
 
 
 def _explain(text: str, location: tuple[int | str, ...], message: str) -> str:

@@ -41,7 +41,8 @@ def _read(path: Path) -> tuple[Any, yaml.Node | None]:
         document = yaml.safe_load(text) or {}
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"values file {path} can't be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # Beside its own errors the loader lets through what Python says of a date or a number.
         raise UsageError(f"values file {path} is not YAML", detail=tuple(str(error).splitlines())) from error
     if not isinstance(document, dict):
         raise UsageError(f"values file {path} must hold a mapping, it holds a {type(document).__name__}")
