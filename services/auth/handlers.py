@@ -56,11 +56,16 @@ def normalise_email(text: str) -> str:
 
 
 def new_key(signs_from: datetime) -> Key:
-    """A fresh key; its id is the RFC 7638 thumbprint of its public half."""
+    """A fresh key."""
     secret = Ed25519PrivateKey.generate()
-    members = {"crv": "Ed25519", "kty": "OKP", "x": _base64(secret.public_key().public_bytes_raw())}
+    return Key(thumbprint(secret.public_key()), secret.private_bytes_raw(), signs_from)
+
+
+def thumbprint(public: Ed25519PublicKey) -> str:
+    """The id of a key: its RFC 7638 thumbprint, the same wherever it is computed."""
+    members = {"crv": "Ed25519", "kty": "OKP", "x": _base64(public.public_bytes_raw())}
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":"))
-    return Key(_base64(hashlib.sha256(canonical.encode()).digest()), secret.private_bytes_raw(), signs_from)
+    return _base64(hashlib.sha256(canonical.encode()).digest())
 
 
 def signing_key(keys: Iterable[Key], now: datetime) -> Key | None:

@@ -60,7 +60,7 @@ class PostgresServer:
         self._folder.chmod(0o755)
         self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
-        self.port = _free_port()
+        self.port = free_port()
 
     def create(self) -> None:
         """Make the cluster, its roles, and the migrated database that every other one is a copy of."""
@@ -184,7 +184,8 @@ def bin_folder() -> Path:
     return last.result.path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

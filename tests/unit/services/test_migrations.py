@@ -11,6 +11,7 @@ import sys
 import psycopg
 import pytest
 
+from services.common.locks import Lock
 from services.migrations import runner
 from tests.unit.services.postgres_server import PostgresServer, TodoDatabase
 
@@ -18,6 +19,7 @@ _LOCK = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT grant
 
 
 def migrations(database: TodoDatabase, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The program, run by the owner of the database."""
     return subprocess.run(
         [sys.executable, "-m", "services.migrations", *arguments],
         env={**os.environ, "DATABASE_URL": database.url("todo_owner")},
@@ -29,12 +31,13 @@ def migrations(database: TodoDatabase, *arguments: str) -> subprocess.CompletedP
 
 
 def schemas(database: TodoDatabase) -> set[str]:
+    """The schemas that there are."""
     with psycopg.connect(database.admin_url) as link:
         return {row[0] for row in link.execute("SELECT nspname FROM pg_namespace")}
 
 
 def test_up_twice_and_down_again(empty_database: TodoDatabase) -> None:
-    """upgrade brings everything, a second one changes nothing, downgrade to base leaves nothing of ours."""
+    """Upgrade brings everything, a second one changes nothing, downgrade to base leaves nothing of ours."""
     first = json.loads(migrations(empty_database, "upgrade").stdout)
     assert first["current"] == first["head"]
     assert first["pending"] == []
@@ -48,7 +51,7 @@ def test_up_twice_and_down_again(empty_database: TodoDatabase) -> None:
 
 
 def test_status_of_an_empty_database(empty_database: TodoDatabase) -> None:
-    """status only looks: everything is pending, and nothing is made."""
+    """Status only looks: everything is pending, and nothing is made."""
     found = json.loads(migrations(empty_database, "status").stdout)
     assert found["current"] is None
     assert found["pending"][0] == "0001"
@@ -56,9 +59,9 @@ def test_status_of_an_empty_database(empty_database: TodoDatabase) -> None:
 
 
 def test_status_while_another_runner_works(empty_database: TodoDatabase) -> None:
-    """status answers while somebody else holds the lock."""
+    """Status answers while somebody else holds the lock."""
     with psycopg.connect(empty_database.url("todo_owner")) as link:
-        link.execute("SELECT pg_advisory_lock(%s)", (runner._LOCK,))
+        link.execute("SELECT pg_advisory_lock(%s)", (int(Lock.MIGRATIONS),))
         assert runner.status(empty_database.url("todo_owner")).current is None
 
 
@@ -149,8 +152,7 @@ def test_roles_are_made_where_they_are_missing(postgres_server: PostgresServer, 
     with psycopg.connect(empty_database.admin_url, autocommit=True) as link:
         link.execute("CREATE ROLE managed_owner LOGIN CREATEROLE PASSWORD 'only-for-tests'")
         link.execute(f"ALTER DATABASE {empty_database.name} OWNER TO managed_owner")
-        for role in ("dapr_state",):
-            link.execute(f"GRANT {role} TO managed_owner WITH ADMIN OPTION")
+        link.execute("GRANT dapr_state TO managed_owner WITH ADMIN OPTION")
     found = runner.upgrade(empty_database.url("managed_owner"))
     assert found.current == found.head
     with psycopg.connect(empty_database.admin_url, autocommit=True) as link:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -20,17 +21,47 @@ _ADD = text(
 
 
 async def add(database: Database, email: str) -> None:
+    """One more user."""
     async with database.transaction() as session:
         await session.execute(_ADD, {"email": email})
 
 
 async def count(database: Database) -> int:
+    """How many users there are."""
     async with database.transaction() as session:
         return int((await session.execute(text("SELECT count(*) FROM auth.users"))).scalar_one())
 
 
+async def add_then(database: Database, act: Callable[[], None]) -> None:
+    """One more user, and something that happens before it is committed."""
+    async with database.transaction() as session:
+        await session.execute(_ADD, {"email": "a@b.c"})
+        act()
+
+
+async def sleep_in(database: Database, setting: str) -> None:
+    """A statement that takes 30 seconds, under a setting."""
+    async with database.transaction() as session:
+        await session.execute(text(setting))
+        await session.execute(text("SELECT pg_sleep(30)"))
+
+
+async def sleeper_seen(todo: TodoDatabase) -> None:
+    """Returns once the server runs the sleeping statement."""
+    async with await psycopg.AsyncConnection.connect(todo.admin_url, autocommit=True) as link, asyncio.timeout(10):
+        seen = 0
+        while not seen:
+            found = await link.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+            (seen,) = await found.fetchone() or (0,)
+
+
+def _raise() -> None:
+    raise LookupError
+
+
 @pytest.fixture
 async def database(todo: TodoDatabase) -> AsyncIterator[Database]:
+    """The database as auth sees it."""
     made = Database(todo.url("auth"), name="test")
     yield made
     await made.aclose()
@@ -38,7 +69,8 @@ async def database(todo: TodoDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def broken(fragile: tuple[PostgresServer, TodoDatabase]) -> AsyncIterator[Database]:
-    made = Database(fragile[1].url("auth"), name="test", size=4, seconds=2)
+    """The same on a server that the test may break."""
+    made = Database(fragile[1].url("auth"), name="test", size=4, seconds=1)
     yield made
     await made.aclose()
 
@@ -52,9 +84,7 @@ async def test_a_block_that_ends_is_committed(database: Database) -> None:
 async def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
     """The block's own error comes out as it is, and its work is undone."""
     with pytest.raises(LookupError):
-        async with database.transaction() as session:
-            await session.execute(_ADD, {"email": "a@b.c"})
-            raise LookupError
+        await add_then(database, _raise)
     assert await count(database) == 0
 
 
@@ -68,9 +98,7 @@ async def test_a_broken_rule_is_no_outage(database: Database) -> None:
 async def test_a_slow_statement_ends(database: Database) -> None:
     """A statement that takes too long is ended, and the pool is whole again."""
     with pytest.raises(DatabaseUnavailable, match="statement timeout"):
-        async with database.transaction() as session:
-            await session.execute(text("SET LOCAL statement_timeout = 50"))
-            await session.execute(text("SELECT pg_sleep(10)"))
+        await sleep_in(database, "SET LOCAL statement_timeout = 50")
     await database.ping()
 
 
@@ -116,9 +144,7 @@ async def test_killed_in_the_middle(fragile: tuple[PostgresServer, TodoDatabase]
     """A transaction that loses its server is unavailable, and nothing of it stays."""
     server, _ = fragile
     with pytest.raises(DatabaseUnavailable):
-        async with broken.transaction() as session:
-            await session.execute(_ADD, {"email": "a@b.c"})
-            server.kill()
+        await add_then(broken, server.kill)
     server.start()
     assert await count(broken) == 0
 
@@ -126,13 +152,8 @@ async def test_killed_in_the_middle(fragile: tuple[PostgresServer, TodoDatabase]
 async def test_killed_while_a_statement_runs(fragile: tuple[PostgresServer, TodoDatabase], broken: Database) -> None:
     """A statement that is running when the server dies ends at once."""
     server, _ = fragile
-
-    async def sleep() -> None:
-        async with broken.transaction() as session:
-            await session.execute(text("SELECT pg_sleep(30)"))
-
-    running = asyncio.create_task(sleep())
-    await asyncio.sleep(0.3)
+    running = asyncio.create_task(sleep_in(broken, "SET LOCAL statement_timeout = 30000"))
+    await sleeper_seen(fragile[1])
     server.kill()
     with pytest.raises(DatabaseUnavailable):
         await asyncio.wait_for(running, 2)

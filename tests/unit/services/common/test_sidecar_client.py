@@ -13,11 +13,13 @@ from tests.unit.services.fake_sidecar import FakeSidecar, Record
 
 @pytest.fixture
 def fake() -> FakeSidecar:
+    """A sidecar with one topic."""
     return FakeSidecar(topics={"task-events"})
 
 
 @pytest.fixture
 def sidecar(fake: FakeSidecar) -> Sidecar:
+    """The client of it."""
     return Sidecar(http_port=1, api_token=fake.token, transport=fake.transport)
 
 

@@ -71,6 +71,7 @@ class Frame:
 
 @pytest.fixture
 async def frame() -> AsyncIterator[Frame]:
+    """The frame with its routes."""
     made = Frame()
     yield made
     await made.http.aclose()
