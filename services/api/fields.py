@@ -17,8 +17,9 @@ LONGEST_OFFSET = timedelta(days=366)
 # The calendar of a series needs room before the year 9999.
 LAST_YEAR = 9000
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# Half a surrogate pair is no character; neither JSON nor PostgreSQL can carry it.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 _DURATION = re.compile(
     r"P(?=[0-9T])(?:(?P<weeks>[0-9]{1,2})W)?(?:(?P<days>[0-9]{1,3})D)?"
@@ -29,14 +30,14 @@ _DURATION = re.compile(
 def one_line(text: str) -> str:
     """`text` without the blanks around it; ValueError if a control character is in it."""
     if _CONTROL.search(text):
-        raise ValueError("control characters and line breaks are not allowed")
+        raise ValueError("control characters, line breaks and lone surrogates are not allowed")
     return text.strip()
 
 
 def many_lines(text: str) -> str:
     """`text` as it is; ValueError if a control character other than a tab or a line break is in it."""
     if _CONTROL_IN_TEXT.search(text):
-        raise ValueError("control characters other than tabs and line breaks are not allowed")
+        raise ValueError("control characters other than tabs and line breaks, and lone surrogates, are not allowed")
     return text
 
 

@@ -262,4 +262,3 @@ def _terminate_relays(api: Api) -> int:
         " WHERE application_name = 'api-relay' AND datname = current_database()"
     )
     return len(rows)
-
