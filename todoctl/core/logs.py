@@ -13,7 +13,7 @@ LEVELS = ("debug", "info", "warn", "error")
 _TIME = re.compile(r"^\[?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s?(Z|UTC|[+-]\d\d:?\d\d)?")
 _LEVEL = re.compile(r"\b(DEBUG|INFO|LOG|WARN|WARNING|ERROR|FATAL|PANIC|CRITICAL)\b")
 _NAMES = {"log": "info", "warning": "warn", "fatal": "error", "panic": "error", "critical": "error", "trace": "debug"}
-_DURATION = re.compile(r"^(\d+)(ms|s|m|h|d)$")
+_DURATION = re.compile(r"^([0-9]+)(ms|s|m|h|d)\Z")
 
 
 @dataclass(frozen=True)
