@@ -7,6 +7,7 @@ import signal
 import threading
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -25,19 +26,19 @@ _DOUBT = 30  # seconds after the last kill in which everything must be settled
 def test_nothing_is_lost_or_doubled_under_kills(platform: Platform, request: pytest.FixtureRequest) -> None:
     """Each acknowledged completion has exactly one next occurrence and exactly its audit rows."""
     count, clients = request.config.getoption("--kill-tasks"), request.config.getoption("--kill-clients")
-    users = [register(platform) for _ in range(clients)]
-    shares = [range(number, count, clients) for number in range(clients)]
-    over = threading.Event()
-    with ThreadPoolExecutor(max_workers=clients + 1) as pool:
-        killer = pool.submit(_kill_in_turn, platform, over)
-        work = [pool.submit(_complete_all, user, share, over) for user, share in zip(users, shares, strict=True)]
-        killed = _join(killer, work, over)
-    assert set(killed) == set(VICTIMS)
-    done = sum(len(user.completed) for user in users)
-    assert done >= count
-    until(_DOUBT, lambda: all(_settled(user) for user in users), "each completion with its successor and audit rows")
-    for user in users:
-        _assert_exact(user)
+    with ExitStack() as stack:
+        users = [stack.enter_context(register(platform)) for _ in range(clients)]
+        shares = [range(number, count, clients) for number in range(clients)]
+        over = threading.Event()
+        with ThreadPoolExecutor(max_workers=clients + 1) as pool:
+            killer = pool.submit(_kill_in_turn, platform, over)
+            work = [pool.submit(_complete_all, user, share, over) for user, share in zip(users, shares, strict=True)]
+            killed = _join(killer, work, over)
+        assert set(killed) == set(VICTIMS)
+        assert sum(len(user.completed) for user in users) >= count
+        until(_DOUBT, lambda: all(_settled(user) for user in users), "each completion with its successor and its rows")
+        for user in users:
+            _assert_exact(user)
     until(30, lambda: platform.run("status", "-o", "json").json()["healthy"], "a healthy platform")
 
 

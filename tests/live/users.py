@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -74,16 +76,17 @@ class User:
                 return rows
 
 
-def register(platform: Platform) -> User:
-    """A new user, logged in."""
-    client = httpx.Client(timeout=10, trust_env=False)
+@contextmanager
+def register(platform: Platform) -> Iterator[User]:
+    """A new user, logged in, with a client that is closed afterwards."""
     email = f"test-{secrets.token_hex(6)}@example.com"
     account = {"email": email, "password": _PASSWORD}
-    made = client.post(f"{platform.url('auth')}/api/auth/register", json=account)
-    assert made.status_code == 201, made.text
-    token = client.post(f"{platform.url('auth')}/api/auth/login", json=account)
-    assert token.status_code == 200, token.text
-    return User(platform, client, made.json()["id"], token.json()["access_token"])
+    with httpx.Client(timeout=10, trust_env=False) as client:
+        made = client.post(f"{platform.url('auth')}/api/auth/register", json=account)
+        assert made.status_code == 201, made.text
+        token = client.post(f"{platform.url('auth')}/api/auth/login", json=account)
+        assert token.status_code == 200, token.text
+        yield User(platform, client, made.json()["id"], token.json()["access_token"])
 
 
 def recurring(number: int) -> dict[str, Any]:
