@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Text, bindparam, cast, func, or_, select
+from sqlalchemy import ColumnElement, Select, Text, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.api.models import Change, Task, UserSeq
@@ -97,5 +98,5 @@ def _contains(column: Any, text: str) -> ColumnElement[bool]:
 
 def _has_tags(user_id: int, tags: tuple[str, ...]) -> ColumnElement[bool]:
     # The index is on the keys: a plain `tags @>` would read the entries of everybody who uses the tag.
-    keys = cast(bindparam(None, [f"{user_id}:{tag}" for tag in tags]), ARRAY(Text))
+    keys = literal([f"{user_id}:{tag}" for tag in tags], ARRAY(Text))
     return func.api.tag_keys(Task.user_id, Task.tags, type_=ARRAY(Text)).op("@>")(keys)

@@ -1,0 +1,50 @@
+"""Fields: durations, tags and texts as they are read and shown again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from services.api.fields import format_duration, parse_duration
+from services.api.schemas import NewTask
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "shown"),
+    [
+        ("PT0S", timedelta(), "PT0S"),
+        ("P0D", timedelta(), "PT0S"),
+        ("PT15M", timedelta(minutes=15), "PT15M"),
+        ("PT90M", timedelta(minutes=90), "PT1H30M"),
+        ("PT36H", timedelta(hours=36), "P1DT12H"),
+        ("P1W", timedelta(days=7), "P7D"),
+        ("P2W1DT1H1M1S", timedelta(days=15, hours=1, minutes=1, seconds=1), "P15DT1H1M1S"),
+        ("P366D", timedelta(days=366), "P366D"),
+    ],
+)
+def test_a_duration_is_shown_in_one_form(text: str, span: timedelta, shown: str) -> None:
+    """Equal durations look equal, and what is shown reads as the same span."""
+    assert parse_duration(text) == span
+    assert format_duration(span) == shown
+    assert parse_duration(shown) == span
+
+
+@pytest.mark.parametrize(
+    "text", ["", "P", "PT", "P1", "1D", "P1.5D", "PT-5M", "P1DT", "pt5m", "P1M", "P\N{ARABIC-INDIC DIGIT ONE}D", "P1D "]
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """Years, months, fractions, signs and other digits are no durations here."""
+    with pytest.raises(ValueError, match="ISO 8601"):
+        parse_duration(text)
+
+
+def test_texts_and_tags_are_tidied() -> None:
+    """Blanks around a line go, repeated tags go, the text of a description stays."""
+    task = NewTask.model_validate({"title": "  a b ", "description": " x\n\ty ", "tags": [" a", "b", "a "]})
+    assert (task.title, task.description, task.tags) == ("a b", " x\n\ty ", ("a", "b"))
+
+
+def test_lengths_count_characters() -> None:
+    """200 characters outside the basic plane are 200 characters."""
+    assert NewTask.model_validate({"title": "\N{GRINNING FACE}" * 200}).title == "\N{GRINNING FACE}" * 200
