@@ -109,8 +109,8 @@ async def test_a_deleted_task_is_gone_for_its_owner_and_stays_in_the_table(api: 
     path = f"/api/tasks/{task['id']}"
     await api.call("DELETE", path)
     for method, suffix in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/complete"), ("POST", "/reopen")):
-        body = {"json": {"title": "x"}} if method == "PATCH" else {}
-        assert (await api.call(method, path + suffix, **body)).status_code == 404
+        body = {"title": "x"} if method == "PATCH" else None
+        assert (await api.call(method, path + suffix, json=body)).status_code == 404
     assert (await api.call("GET", "/api/tasks")).json()["total"] == 0
     assert api.rows("SELECT status FROM api.tasks")[0]["status"] == "deleted"
 
@@ -120,9 +120,9 @@ async def test_tasks_of_others_are_not_there(api: Api) -> None:
     task = await api.create(user=7)
     path = f"/api/tasks/{task['id']}"
     for method, suffix in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/complete"), ("POST", "/reopen")):
-        body = {"json": {"title": "x"}} if method == "PATCH" else {}
-        mine = await api.call(method, path + suffix, user=8, headers={"x-request-id": "same"}, **body)
-        never = await api.call(method, "/api/tasks/999999" + suffix, user=8, headers={"x-request-id": "same"}, **body)
+        body = {"title": "x"} if method == "PATCH" else None
+        mine = await api.call(method, path + suffix, user=8, headers={"x-request-id": "same"}, json=body)
+        never = await api.call(method, "/api/tasks/999999" + suffix, user=8, headers={"x-request-id": "same"}, json=body)
         assert mine.status_code == 404
         assert mine.content == never.content
     assert (await api.call("GET", path, user=7)).json() == task

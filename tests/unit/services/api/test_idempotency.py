@@ -65,9 +65,8 @@ async def test_keys_of_two_users_are_two_keys(api: Api) -> None:
 @pytest.mark.parametrize("key", ["", "x" * 129, "caf\xe9", "a\tb"])
 async def test_a_malformed_key_is_refused_by_name(api: Api, key: str) -> None:
     """A key has 1 to 128 printable ASCII characters."""
-    headers = {"idempotency-key": key.encode("latin-1")}
-    token = {"authorization": f"Bearer {api.daprd.token(7)}"}
-    response = await api.http.post("/api/tasks", json={"title": "a"}, headers={**token, **headers})
+    headers = {b"idempotency-key": key.encode("latin-1"), b"authorization": f"Bearer {api.daprd.token(7)}".encode()}
+    response = await api.http.post("/api/tasks", json={"title": "a"}, headers=headers)
     assert response.status_code == 422
     assert [error["field"] for error in response.json()["errors"]] == ["Idempotency-Key"]
 
