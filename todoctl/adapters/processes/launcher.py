@@ -29,6 +29,7 @@ def main(spec_path: str) -> None:
     """Start the part that the spec describes, in the place of this process."""
     spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
     parent = os.getppid()
+    _die_with(parent, signal.SIGTERM)
     _back_off(Path(spec["identity"]))
     for probe in spec["needs"]:
         _wait(spec["name"], probe)
@@ -43,8 +44,12 @@ def _back_off(identity: Path) -> None:
         return
     row = last.get("row", 0) + 1 if time.time() - last.get("started", 0) < _STABLE else 0
     os.environ["_TODOCTL_ROW"] = str(row)
-    if row > 1:
-        time.sleep(min(_LONGEST_BACKOFF, 0.1 * 2**row))
+    time.sleep(pause_after(row))
+
+
+def pause_after(row: int) -> float:
+    """Seconds to wait after so many early deaths in a row: none after the first, then doubling up to the longest."""
+    return min(_LONGEST_BACKOFF, 0.1 * 2 ** min(row, 10)) if row > 1 else 0.0
 
 
 def _wait(name: str, probe: str) -> None:
@@ -92,15 +97,21 @@ def _become(spec: dict[str, object], parent: int) -> None:
         os.setgroups([])
         os.setgid(int(str(spec["user"])))
         os.setuid(int(str(spec["user"])))
-    if sys.platform == "linux":
-        # Set after the user was dropped: changing the user clears it.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(str(spec["parent_death_signal"])))
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
+    # Again after the user was dropped: changing the user clears it.
+    _die_with(parent, int(str(spec["parent_death_signal"])))
     argv, env = spec["argv"], spec["env"]
     if not isinstance(argv, list) or not isinstance(env, dict):
         raise SystemExit(f"{spec['name']}: the spec is damaged")
     os.execve(argv[0], argv, env)  # noqa: S606 - becoming the part is what a launcher does
+
+
+def _die_with(parent: int, with_signal: int) -> None:
+    """Have the kernel send the signal when the parent ends; end now when it has ended already."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, with_signal)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _record(identity: Path, name: str) -> None:
