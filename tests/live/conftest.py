@@ -28,6 +28,7 @@ class Result:
     err: str
 
     def json(self) -> Any:
+        assert self.out, f"no output, exit code {self.code}:\n{self.err}"
         return json.loads(self.out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -118,36 +119,59 @@ def set_topic_config(broker: Broker, name: str, config: Mapping[str, str]) -> No
 
 
 def group(broker: Broker, name: str) -> Group:
-    """A consumer group as the broker sees it; one that it does not know is DEAD with no members."""
+    """A consumer group as the broker sees it; one that it does not know is Dead with no members.
+
+    By the older call that describes groups of the classic protocol: the newer one, like every call of librdkafka's
+    that goes to a group's coordinator, aborts the process when the connection drops at the wrong moment
+    (https://github.com/confluentinc/librdkafka/pull/5397).
+    """
     with _translated(f"describe the group {name}"):
         admin = _admin(broker)
-        futures = admin.describe_consumer_groups([name], request_timeout=_SECONDS)
-        try:
-            found = futures[name].result(_SECONDS)
-        except Exception as error:
-            if "GROUP_ID_NOT_FOUND" in str(error):
-                return Group(name, "DEAD", 0, {})
-            raise
+        found = admin.list_groups(name, timeout=_SECONDS)
+    if not found:
+        return Group(name, "Dead", 0, {})
     assigned: dict[str, set[int]] = {}
-    for member in found.members:
-        for item in member.assignment.topic_partitions if member.assignment else ():
-            assigned.setdefault(item.topic, set()).add(item.partition)
+    for member in found[0].members:
+        for topic, partitions in parse_assignment(member.assignment).items():
+            assigned.setdefault(topic, set()).update(partitions)
     held = {topic: frozenset(partitions) for topic, partitions in assigned.items()}
-    return Group(name, found.state.name, len(found.members), held)
+    return Group(name, found[0].state, len(found[0].members), held)
+
+
+def parse_assignment(data: bytes) -> dict[str, frozenset[int]]:
+    """Topic → partitions out of a member's assignment; empty where it is not one.
+
+    Source: ConsumerProtocolAssignment.json of Apache Kafka: version, topics with their partitions, user data.
+    """
+    try:
+        (count,) = struct.unpack_from(">i", data, 2)
+        at, held = 6, {}
+        for _ in range(count):
+            (length,) = struct.unpack_from(">h", data, at)
+            topic = data[at + 2 : at + 2 + length].decode()
+            (partitions,) = struct.unpack_from(">i", data, at + 2 + length)
+            at += 6 + length
+            held[topic] = frozenset(struct.unpack_from(f">{partitions}i", data, at))
+            at += 4 * partitions
+    except (struct.error, UnicodeDecodeError):
+        return {}
+    return held
 
 
 def lag(broker: Broker, name: str, partitions: Mapping[str, int]) -> list[Lag]:
     """The group's distance to the end of each partition; `partitions` gives how many each topic has."""
-    from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+    from confluent_kafka import Consumer, TopicPartition
 
     api = _api()
-
     admin = _admin(broker)
     wanted = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
     with _translated(f"read the offsets of {name}"):
-        request = [ConsumerGroupTopicPartitions(name, wanted)]
-        futures = admin.list_consumer_group_offsets(request, request_timeout=_SECONDS)
-        committed = futures[name].result(_SECONDS).topic_partitions
+        # Asked as a member that never joins: the administrator's call has the fault named at `group`.
+        consumer = Consumer({**broker.settings, "group.id": name, "enable.auto.commit": "false", "log_level": "0"})
+        try:
+            committed = consumer.committed(wanted, timeout=_SECONDS)
+        finally:
+            consumer.close()
         starts = _offsets(admin, wanted, api.OffsetSpec.earliest())
         ends = _offsets(admin, wanted, api.OffsetSpec.latest())
     rows = []
