@@ -189,9 +189,10 @@ class Consumer(Generic[Item]):
         attempts = max(1, self._attempts.count(work.record))
         try:
             await self._letters.send(work.delivery, work.error, attempts=attempts)
-        except Exception:
-            # Without its letter the record must stay on the topic, whatever kept the letter back.
-            log.exception("a dead letter could not be sent, the record will be delivered again")
+        except Exception as exc:  # noqa: BLE001 - without its letter a record stays on the topic, whatever kept it back
+            log.warning(
+                "a dead letter could not be sent, the record will be delivered again", extra={"error": str(exc)}
+            )
             self._answer([work], "RETRY", "letter_failed")
             return
         self._log(logging.ERROR, "dead letter", work)
