@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from services.common import logs
+from services.common.protocol import BoundedProtocol
 from services.common.settings import ServiceSettings
 
 
@@ -48,7 +49,7 @@ def run(app: FastAPI, settings: ServiceSettings) -> None:
         proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.graceful_seconds,
-        h11_max_incomplete_event_size=64 * 1024,
+        http=BoundedProtocol,
     )
     server = _Server(config, app, settings.drain_seconds)
     server.run()

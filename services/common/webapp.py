@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, Response
 from services.common import problems
 from services.common.database import Database
 from services.common.failures import Unavailable
-from services.common.observability import BodyLimitMiddleware, HttpMetrics, ObservabilityMiddleware
+from services.common.limits import BodyLimitMiddleware
+from services.common.observability import HttpMetrics, ObservabilityMiddleware
 from services.common.sidecar import Sidecar
 
 # Gives what is missing for the service to work, or None when nothing is.

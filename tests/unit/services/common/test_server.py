@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -128,3 +129,63 @@ def test_the_port_is_taken(todo: TodoDatabase, draining: Process) -> None:
     output = second.end()
     assert second.process.returncode not in {0, None}
     assert "address already in use" in output
+
+
+@pytest.fixture
+def running(todo: TodoDatabase) -> Iterator[Process]:
+    """A service that just runs."""
+    process = Process(todo)
+    process.wait_until_it_answers()
+    yield process
+    process.process.kill()
+    process.end()
+
+
+def said(port: int, *pieces: bytes) -> bytes:
+    """The first line that comes back for raw bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+        with suppress(ConnectionError):
+            for piece in pieces:
+                link.sendall(piece)
+        with suppress(ConnectionError):
+            return link.recv(4096).partition(b"\r\n")[0]
+    return b""
+
+
+def test_hostile_heads(running: Process) -> None:
+    """Whatever comes instead of HTTP gets a 4xx, at no size, and the service goes on."""
+    rest = b"Host: x\r\n\r\n"
+    asked = {
+        b"GET /healthz HTTP/1.1\r\n" + rest: b"200",
+        b"garbage\r\n\r\n": b"400",
+        b"GET /\xff HTTP/1.1\r\n" + rest: b"400",
+        b"GET /%ff%00 HTTP/1.1\r\n" + rest: b"404",
+        b"GET //healthz/../x HTTP/1.1\r\n" + rest: b"404",
+        b"CONNECT x:1 HTTP/1.1\r\n" + rest: b"40",
+        b"OPTIONS * HTTP/1.1\r\n" + rest: b"40",
+        b"GET http:///// HTTP/1.1\r\n" + rest: b"40",
+        b"POST /api/auth/login HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + rest: b"400",
+        b"POST /api/auth/login HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n" + rest: b"400",
+        b"POST /api/auth/login HTTP/1.1\r\nContent-Length: -1\r\n" + rest: b"400",
+        b"POST /api/auth/login HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n" + rest: b"4",
+        b"GET / HTTP/1.1\r\n" + b"".join(b"x%d: y\r\n" % n for n in range(300_000)) + rest: b"431",
+        b"GET / HTTP/1.1\r\nx: " + b"y" * 4_000_000 + b"\r\n" + rest: b"431",
+        b"GET /" + b"y" * 4_000_000 + b" HTTP/1.1\r\n" + rest: b"4",
+    }
+    found = {request[:60]: said(running.port, request) for request in asked}
+    wrong = {
+        request[:60]: found[request[:60]]
+        for request, status in asked.items()
+        if not found[request[:60]].startswith(b"HTTP/1.1 " + status)
+    }
+    assert not wrong
+    assert running.get("/healthz").status_code == 200
+
+
+def test_a_megabyte_of_token(running: Process) -> None:
+    """A token of a megabyte is a 401 like any other that is wrong, at once."""
+    started = time.monotonic()
+    response = running.http.get("/api/auth/me", headers={"authorization": "Bearer " + "a" * 1_000_000})
+    assert response.status_code == 401
+    assert "www-authenticate" in response.headers
+    assert time.monotonic() - started < 2

@@ -14,11 +14,13 @@ import pytest
 from fastapi import Depends, Query
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, Field
+from starlette.types import Receive, Scope, Send
 
 from services.common import logs
 from services.common.context import correlation_id, user_id
 from services.common.failures import Refused, Unavailable
 from services.common.guard import require_app_token, require_header
+from services.common.limits import BodyLimitMiddleware
 from services.common.problems import Problem, too_many
 from services.common.webapp import make_app
 
@@ -177,6 +179,23 @@ async def test_a_body_of_unknown_length(frame: Frame) -> None:
     response = await frame.http.post("/bodies", content=drip(), headers={"content-type": "application/json"})
     assert response.status_code == 413
     assert read < 2000
+
+
+async def test_a_body_that_does_not_come() -> None:
+    """A body that takes too long is a 408, and its connection is given up."""
+
+    async def reader(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    async def drip() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    transport = httpx.ASGITransport(BodyLimitMiddleware(reader, limit=1000, seconds=0.05))
+    async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        response = await client.post("/", content=drip())
+    assert (response.status_code, response.headers["connection"]) == (408, "close")
 
 
 @pytest.mark.parametrize("given", ["abc-1_2.3", "x" * 64])
