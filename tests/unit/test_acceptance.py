@@ -76,7 +76,8 @@ def test_every_task_has_its_row() -> None:
 
 
 def test_rows_stand_under_their_phase() -> None:
-    """The page has the list's fifteen phases in their order."""
+    """The page has the list's fifteen phases in their order, and nothing left to fill in."""
+    assert "TODO" not in PAGE
     headings = re.findall(r"^## Phase (\d+): ", PAGE, re.MULTILINE)
     assert headings == [str(number) for number in range(1, PHASES + 1)]
 
