@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from services.common.failures import ServiceFailure, Unavailable
 from services.common.sidecar import Sidecar
+
+_log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
 Fetch = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -31,6 +34,7 @@ class JwksCache:
         self._fetched: datetime | None = None
         self._failed: datetime | None = None
         self._lock = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
 
     async def get(self, key_id: str) -> Ed25519PublicKey | None:
         """The key with this id, or None where auth has no such key.
@@ -38,34 +42,33 @@ class JwksCache:
         Raises:
             Unavailable: auth could not be asked, and what is known is too old to judge by.
         """
-        if self._wants(key_id):
-            # One call at a time: those who waited for it find its answer.
-            async with self._lock:
-                if self._wants(key_id):
-                    await self._refresh()
-        age = self._age()
         known = self._keys.get(key_id)
-        if age is not None and age < (STALE if known else UNKNOWN_KEY_PAUSE):
+        if known is not None and self._is_younger_than(STALE):
+            # No request waits for auth as long as there is a key to judge by.
+            if not self._is_younger_than(FRESH) and not self._lock.locked():
+                self._renewal = asyncio.create_task(self._renew(FRESH))
             return known
+        await self._renew(UNKNOWN_KEY_PAUSE)
+        if self._is_younger_than(UNKNOWN_KEY_PAUSE):
+            return self._keys.get(key_id)
         raise Unavailable("auth is away, so the access token can't be checked")
 
-    def _wants(self, key_id: str) -> bool:
-        now = self._clock()
-        if self._failed is not None and now - self._failed < FAILURE_PAUSE:
-            return False
-        age = self._age()
-        return age is None or age >= (FRESH if key_id in self._keys else UNKNOWN_KEY_PAUSE)
+    async def _renew(self, enough: timedelta) -> None:
+        # One call at a time: those who waited for it find its answer.
+        async with self._lock:
+            failed_lately = self._failed is not None and self._clock() - self._failed < FAILURE_PAUSE
+            if failed_lately or self._is_younger_than(enough):
+                return
+            try:
+                self._keys = public_keys(await self._fetch())
+            except ServiceFailure as error:
+                _log.warning("auth's keys could not be fetched: %s", error)
+                self._failed = self._clock()
+            else:
+                self._fetched, self._failed = self._clock(), None
 
-    def _age(self) -> timedelta | None:
-        return None if self._fetched is None else self._clock() - self._fetched
-
-    async def _refresh(self) -> None:
-        try:
-            self._keys = public_keys(await self._fetch())
-        except ServiceFailure:
-            self._failed = self._clock()
-        else:
-            self._fetched, self._failed = self._clock(), None
+    def _is_younger_than(self, age: timedelta) -> bool:
+        return self._fetched is not None and self._clock() - self._fetched < age
 
 
 def jwks_through(sidecar: Sidecar) -> Fetch:

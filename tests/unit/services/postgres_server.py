@@ -64,11 +64,15 @@ class PostgresServer:
 
     def create(self) -> None:
         """Make the cluster, its roles, and the migrated database that every other one is a copy of."""
-        postgres.initialise(self._bin, self._folder / "data", PASSWORD)
-        self.start()
+        self.create_bare()
         admin = postgres.admin_url(PASSWORD, self.port)
         postgres.ensure_roles(admin, dict.fromkeys(ROLES, PASSWORD))
         runner.upgrade(TodoDatabase(self.port, "todo").url("todo_owner"))
+
+    def create_bare(self) -> None:
+        """Make the cluster and start it, with nothing of ours in it."""
+        postgres.initialise(self._bin, self._folder / "data", PASSWORD)
+        self.start()
 
     def start(self) -> None:
         """Start, or start again after `kill`; returns once it answers."""

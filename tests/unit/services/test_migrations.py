@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from services.common.locks import Lock
 from services.migrations import runner
 from services.migrations.__main__ import main
-from tests.unit.services.postgres_server import PostgresServer, TodoDatabase
+from tests.unit.services.postgres_server import PASSWORD, PostgresServer, TodoDatabase
 
 _LOCK = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
@@ -157,16 +158,19 @@ def test_dapr_makes_its_own_tables(todo: TodoDatabase) -> None:
         assert link.execute("SELECT to_regclass('dapr.dapr_state_state')").fetchone()[0] is not None
 
 
-def test_roles_are_made_where_they_are_missing(postgres_server: PostgresServer, empty_database: TodoDatabase) -> None:
-    """An owner that is no superuser, as in a managed database, makes the roles that are not there yet."""
-    with psycopg.connect(empty_database.admin_url, autocommit=True) as link:
-        link.execute("CREATE ROLE managed_owner LOGIN CREATEROLE PASSWORD 'only-for-tests'")
-        link.execute(f"ALTER DATABASE {empty_database.name} OWNER TO managed_owner")
-        link.execute("GRANT dapr_state TO managed_owner WITH ADMIN OPTION")
-    found = runner.upgrade(empty_database.url("managed_owner"))
-    assert found.current == found.head
-    with psycopg.connect(empty_database.admin_url, autocommit=True) as link:
-        link.execute(f"ALTER DATABASE {empty_database.name} OWNER TO postgres")
-        link.execute("REASSIGN OWNED BY managed_owner TO postgres")
-        link.execute("DROP OWNED BY managed_owner")
-        link.execute("DROP ROLE managed_owner")
+def test_a_server_that_knows_none_of_our_roles(postgres_bin: Path) -> None:
+    """An owner that is no superuser, as in a managed database, makes every role, and in a second database finds them."""
+    server = PostgresServer(postgres_bin)
+    try:
+        server.create_bare()
+        first, second = TodoDatabase(server.port, "first"), TodoDatabase(server.port, "second")
+        with psycopg.connect(TodoDatabase(server.port, "postgres").admin_url, autocommit=True) as link:
+            link.execute(f"CREATE ROLE todo_owner LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
+            for database in (first, second):
+                link.execute(f"CREATE DATABASE {database.name} OWNER todo_owner")
+        for database in (first, second):
+            assert runner.upgrade(database.url("todo_owner")).pending == ()
+        assert runner.downgrade(first.url("todo_owner"), "base").current is None
+        assert runner.upgrade(first.url("todo_owner")).pending == ()
+    finally:
+        server.remove()

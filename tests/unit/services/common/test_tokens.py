@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -326,6 +327,29 @@ async def test_auth_goes_away(service: Service) -> None:
     service.now = NOW + timedelta(minutes=61)
     later = {**CLAIMS, "exp": CLAIMS["exp"] + 3600}
     assert (await service.ask(signed(later))).status_code == 503
+
+
+async def test_nobody_waits_for_auth_with_a_key_at_hand() -> None:
+    """While auth hangs, tokens of known keys are judged at once, and it is asked again in the background."""
+    asked, now = [0], [NOW]
+    hangs = asyncio.Event()
+
+    async def fetch() -> dict[str, Any]:
+        asked[0] += 1
+        if asked[0] == 2:
+            await hangs.wait()
+        return {"keys": [jwk()]}
+
+    cache = JwksCache(fetch, lambda: now[0])
+    assert await cache.get("k1") is not None
+    now[0] += timedelta(minutes=6)
+    for _ in range(5):
+        assert await asyncio.wait_for(cache.get("k1"), 1) is not None
+        await asyncio.sleep(0)
+    assert asked == [2]
+    hangs.set()
+    unknown = await asyncio.wait_for(cache.get("k2"), 1)
+    assert (unknown, asked) == (None, [2])
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(500, text="x"), httpx.Response(200, text="<html>"), "empty", "list"])
