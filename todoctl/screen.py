@@ -95,11 +95,10 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write rows under headings to stdout; a terminal gets them folded to its width."""
-    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None if not sys.stdout.isatty() else box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
@@ -183,6 +182,16 @@ def board() -> Iterator[Board]:
 
     with Live(console=Console(stderr=True, markup=False, highlight=False), refresh_per_second=4) as live:
         yield _Live(live)
+
+
+def verdict(word: str, subject: str, seen: str, fix: str) -> None:
+    """Write one check's verdict to stdout, with the fix below it where something is wrong."""
+    glyph = {"ok": "✔", "warn": "⚠"}.get(word, "✗")
+    if sys.stdout.isatty() and _colored():
+        glyph = f"\x1b[{ {'ok': 32, 'warn': 33}.get(word, 31) }m{glyph}\x1b[0m"
+    sys.stdout.write(f"{glyph} {clean(f'{subject}: {seen}')}\n")
+    if fix and word != "ok":
+        sys.stdout.write(f"    fix: {clean(fix)}\n")
 
 
 def pairs(values: Mapping[str, object]) -> None:

@@ -55,4 +55,5 @@ def _mended(run: up.Up, finding: doctor.Finding) -> doctor.Finding:
 
 
 def _table(findings: list[doctor.Finding]) -> None:
-    screen.table(("CHECK", "VERDICT", "SEEN", "FIX"), [(f.check, f.verdict, f.seen, f.fix) for f in findings])
+    for finding in findings:
+        screen.verdict(finding.verdict, finding.check, finding.seen, finding.fix)

@@ -52,15 +52,14 @@ def _table(seen: status.Status) -> None:
             part.name,
             part.state,
             part.version,
-            part.address,
+            part.address.rpartition(":")[2],
             part.pid,
             _age(part.uptime_seconds),
             f"{part.memory_bytes / 2**20:.0f} MiB" if part.memory_bytes else "",
-            part.detail,
         )
         for part in seen.parts
     ]
-    screen.table(("PART", "STATE", "VERSION", "ADDRESS", "PID", "UP", "MEMORY", "DETAIL"), rows)
+    screen.table(("PART", "STATE", "VERSION", "PORT", "PID", "UP", "MEMORY"), rows)
     lag = [(row.group, row.topic, "unknown" if row.messages is None else row.messages, row.detail) for row in seen.lag]
     screen.table(("GROUP", "TOPIC", "LAG", "DETAIL"), lag)
     outbox = seen.outbox

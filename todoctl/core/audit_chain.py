@@ -37,6 +37,9 @@ CHAINED_COLUMNS = (
     "raw",
 )
 
+# ASCII, sorted, without spaces: the form that every old hash was made of, so it never changes.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 Damage = Literal["changed", "missing", "out of place", "unlinked", "tail missing", "head changed"]
 
 
@@ -61,7 +64,7 @@ class Broken:
 def canonical(row: Mapping[str, Any]) -> bytes:
     """The chained columns of a row as one unambiguous line of JSON; `details` is the stored text, not parsed."""
     content = {name: _plain(row[name]) for name in CHAINED_COLUMNS}
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(content).encode()
 
 
 def row_hash(previous: bytes, row: Mapping[str, Any]) -> bytes:

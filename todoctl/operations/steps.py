@@ -73,8 +73,7 @@ def run_steps(steps: Iterable[Step]) -> Iterator[StepEvent]:
     run = _Run({step.name: step for step in steps})
     _check(run.steps)
     for step in run.steps.values():
-        if step.needs:
-            yield StepEvent(step.name, "waiting", f"for {', '.join(sorted(step.needs))}", 0.0)
+        yield StepEvent(step.name, "waiting", f"for {', '.join(sorted(step.needs))}" if step.needs else "", 0.0)
     first: BaseException | None = None
     run.start_free()
     ended = 0

@@ -26,8 +26,8 @@ class Usage:
 def early_deaths(identity: Path) -> int:
     """How often in a row the part ended soon after its start, as its launcher counted."""
     try:
-        return int(json.loads(identity.read_text(encoding="utf-8")).get("row", 0))
-    except (OSError, ValueError):
+        return int(json.loads(identity.read_text(encoding="utf-8"))["row"])
+    except (OSError, ValueError, TypeError, KeyError):
         return 0
 
 

@@ -12,6 +12,7 @@ import ctypes
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -40,9 +41,9 @@ def _back_off(identity: Path) -> None:
     """Wait longer the more often the part died soon after its start; supervisord itself would give up."""
     try:
         last = json.loads(identity.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        row = int(last["row"]) + 1 if time.time() - float(last["started"]) < _STABLE else 0
+    except (OSError, ValueError, TypeError, KeyError):
         return
-    row = last.get("row", 0) + 1 if time.time() - last.get("started", 0) < _STABLE else 0
     os.environ["_TODOCTL_ROW"] = str(row)
     time.sleep(pause_after(row))
 
@@ -110,8 +111,15 @@ def _die_with(parent: int, with_signal: int) -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, with_signal)
-    if os.getppid() != parent:
+    if os.getppid() != parent or _nobody_reads():
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _nobody_reads() -> bool:
+    """Whether the pipe to supervisord is broken: it was killed before this process could ask who its parent is."""
+    looks = select.poll()
+    looks.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in looks.poll(0))
 
 
 def _record(identity: Path, name: str) -> None:

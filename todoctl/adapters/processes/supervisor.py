@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -55,14 +56,14 @@ def render_config(folders: Folders, parts: Iterable[Part]) -> str:
     """supervisord.conf: every part starts through the launcher, on demand, and again whenever it ends."""
     lines = [
         "[unix_http_server]",
-        f"file={_escape(socket_path(folders))}",
+        f"file={_within(folders, socket_path(folders))}",
         "chmod=0700",
         "[supervisord]",
-        f"logfile={_escape(folders.logs / 'supervisord.log')}",
+        f"logfile={_within(folders, folders.logs / 'supervisord.log')}",
         "logfile_maxbytes=5MB",
         "logfile_backups=1",
-        f"pidfile={_escape(folders.run / 'supervisord.pid')}",
-        f"childlogdir={_escape(folders.logs)}",
+        f"pidfile={_within(folders, folders.run / 'supervisord.pid')}",
+        f"childlogdir={_within(folders, folders.logs)}",
         "umask=022",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
@@ -74,10 +75,10 @@ def render_config(folders: Folders, parts: Iterable[Part]) -> str:
 
 def _program(folders: Folders, part: Part) -> list[str]:
     launcher = Path(__file__).with_name("launcher.py")
-    command = f'"{sys.executable}" -I -S "{launcher}" "{spec_path(folders, part.name)}"'
+    command = [sys.executable, "-I", "-S", str(launcher), _within(folders, spec_path(folders, part.name))]
     return [
         f"[program:{part.name}]",
-        f"command={command.replace('%', '%%')}",
+        f"command={shlex.join(command).replace('%', '%%')}",
         "autostart=false",
         "autorestart=true",
         # The launcher counts early deaths and waits; supervisord's own way ends in FATAL.
@@ -85,7 +86,7 @@ def _program(folders: Folders, part: Part) -> list[str]:
         f"stopsignal={part.stop_signal.name.removeprefix('SIG')}",
         f"stopwaitsecs={part.stop_seconds}",
         "redirect_stderr=true",
-        f"stdout_logfile={_escape(folders.logs / f'{part.name}.log')}",
+        f"stdout_logfile={_within(folders, folders.logs / f'{part.name}.log')}",
         "stdout_logfile_maxbytes=10MB",
         "stdout_logfile_backups=2",
     ]
@@ -190,5 +191,9 @@ def _translated(what: str, harmless: tuple[int, ...] = ()) -> Iterator[None]:
         raise SupervisorError(f"supervisord did not answer when asked to {what}: {error}", hint="todoctl up") from error
 
 
-def _escape(path: Path) -> str:
-    return str(path).replace("%", "%%")
+def _within(folders: Folders, path: Path) -> str:
+    """The path as seen from the environment's folder, where supervisord works.
+
+    Its reader gives `%`, quotes and semicolons a meaning, some of them twice: the user's folder stays out of the file.
+    """
+    return str(path.relative_to(folders.root) if path.is_relative_to(folders.root) else path)

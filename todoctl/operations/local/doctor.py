@@ -111,8 +111,10 @@ def _tool(up: Up, name: str) -> Finding:
 _KNOWN_FAULTS = {
     ("daprd", "1.16.0"): "a raw CloudEvent with a trace field that is not text would crash it (mended in 1.18.3); "
     "our subscriptions take raw payloads, which it does not read",
-    ("scheduler", "1.16.0"): "may stop firing after a restart of another scheduler (mended in 1.16.13); one runs here, "
-    "and the api's sweep is the net",
+    (
+        "scheduler",
+        "1.16.0",
+    ): "may stop firing after a restart of another scheduler (mended in 1.16.13); only one runs here",
 }
 
 
