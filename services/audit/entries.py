@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
+
+from pydantic_core import to_json
 
 from services.common.delivery import LARGEST_ID, AnyEvent, Delivery, event_in, read_envelope
 from services.common.letters import clean, hints, record_id
@@ -45,7 +46,8 @@ class Entry:
 
     def row(self, *, chain_seq: int, recorded_at: datetime) -> dict[str, Any]:
         """The columns that the chain's hash covers."""
-        return asdict(self) | {"chain_seq": chain_seq, "recorded_at": recorded_at}
+        content = {name: getattr(self, name) for name in self.__slots__}
+        return content | {"chain_seq": chain_seq, "recorded_at": recorded_at}
 
 
 def event_entry(delivery: Delivery) -> Entry:
@@ -136,5 +138,5 @@ def _moment(milliseconds: int | None) -> datetime | None:
 
 
 def _text(data: Any) -> str:
-    # ASCII: a NUL stays an escape, which PostgreSQL's json takes and text does not.
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=True)
+    # Control characters stay escapes, NUL among them, which PostgreSQL's json takes and text does not.
+    return to_json(data).decode()

@@ -14,6 +14,9 @@ MAX_ATTEMPTS = 5
 # Attempts live in memory: a restart begins anew, which at worst tries a record a few times more.
 _REMEMBERED = 10_000
 
+# A record that never becomes a letter is still tried about every minute.
+_MOST_DOUBLINGS = 7
+
 
 @dataclass(frozen=True, slots=True)
 class _Tries:
@@ -29,6 +32,9 @@ class Attempts:
         self._first_wait = first_wait
         self._tries: OrderedDict[str, _Tries] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._tries)
+
     def count(self, record: str) -> int:
         """How often the record failed so far."""
         tries = self._tries.get(record)
@@ -42,7 +48,7 @@ class Attempts:
     def failed(self, record: str) -> int:
         """Count one more failure, double the wait, and give the count."""
         count = self.count(record) + 1
-        wait = self._first_wait * 2 ** (count - 1)
+        wait = self._first_wait * 2 ** min(count - 1, _MOST_DOUBLINGS)
         self._tries[record] = _Tries(count, self._clock() + wait)
         self._tries.move_to_end(record)
         if len(self._tries) > _REMEMBERED:

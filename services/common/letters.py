@@ -43,7 +43,7 @@ class Letters:
 
     def has_sent(self, delivery: Delivery) -> bool:
         """Whether this record's letter is out already: its batch is delivered again because of another record."""
-        return record_id(delivery) in self._sent
+        return bool(self._sent) and record_id(delivery) in self._sent
 
     async def send(self, delivery: Delivery, error: Exception, *, attempts: int) -> DeadLetter:
         """Publish the letter about one record; raises what the sidecar raises."""

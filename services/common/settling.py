@@ -53,10 +53,13 @@ class _Work(Generic[Item]):
     """One delivery on its way to an answer; without a status, a letter is due about `error`."""
 
     delivery: Delivery
-    record: str
     item: Item | None = None
     error: Exception | None = None
     status: Status | None = None
+
+    @property
+    def record(self) -> str:
+        return record_id(self.delivery)
 
 
 class Consumer(Generic[Item]):
@@ -101,10 +104,11 @@ class Consumer(Generic[Item]):
         return [work.status or "RETRY" for work in works]
 
     def _open(self, delivery: Delivery) -> _Work[Item]:
-        work: _Work[Item] = _Work(delivery, record_id(delivery))
+        work: _Work[Item] = _Work(delivery)
         if self._letters and self._letters.has_sent(delivery):
             self._answer([work], "SUCCESS", "repeated")
-        elif self._attempts.is_waiting(work.record):
+        # A record's id is a hash over its bytes: only computed where something is known about some record.
+        elif self._attempts and self._attempts.is_waiting(work.record):
             self._answer([work], "RETRY", "waiting")
         return work
 
@@ -153,10 +157,15 @@ class Consumer(Generic[Item]):
         for work in works:
             if error:
                 self._note_failure(work, error)
-                continue
-            self._breaker.succeeded()
+            else:
+                self._note_success(work)
+        if error is None:
+            self._answer(works, "SUCCESS", "processed")
+
+    def _note_success(self, work: _Work[Item]) -> None:
+        self._breaker.succeeded()
+        if self._attempts:
             self._attempts.forget(work.record)
-            self._answer([work], "SUCCESS", "processed")
 
     def _put_off(self, works: list[_Work[Item]], error: Exception) -> None:
         for work in works:

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from services.common.consumer import BulkRoute, Consumer, EventMetrics, EventRoute
-from services.common.delivery import AnyEvent, read_event
+from services.common.delivery import AnyEvent, Delivery, read_event
 from services.common.failures import Refused, Unavailable
 from services.common.letters import Letters
 from services.common.verdicts import PermanentError
@@ -540,3 +540,27 @@ async def test_topics_pause_alone(service: Service) -> None:
     await trip(service)
     service.verdict = accept
     assert await service.deliver(record("reminders"), topic="reminders") == "SUCCESS"
+
+
+async def test_a_record_that_may_not_become_a_letter_is_tried_for_ever() -> None:
+    """Where letters are not allowed a bug delays a record, a minute at most, and never gives it up."""
+    clock, tries = FakeClock(), 0
+
+    async def handle(_: Any) -> None:
+        nonlocal tries
+        tries += 1
+        raise ZeroDivisionError
+
+    consumer = Consumer(
+        topic=TOPIC,
+        read=read_event,
+        handle=handle,
+        letters=None,
+        clock=clock,
+        metrics=EventMetrics.in_registry(CollectorRegistry()),
+    )
+    delivery = Delivery(record(TOPIC), Origin(topic=TOPIC, partition=0, offset=1))
+    for _ in range(7200):
+        assert await consumer.settle([delivery]) == ["RETRY"]
+        clock.move(seconds=1)
+    assert tries == pytest.approx(120, abs=15)
