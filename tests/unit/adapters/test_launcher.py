@@ -189,9 +189,10 @@ def test_early_deaths_are_counted_in_a_row(bench: Bench) -> None:
     assert bench.row() == 0
 
 
-def test_an_identity_that_cannot_be_read_counts_nothing(bench: Bench) -> None:
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"row": null, "started": 0}'])
+def test_an_identity_that_cannot_be_read_counts_nothing(bench: Bench, content: str) -> None:
     """A damaged identity is written anew."""
-    bench.identity.write_text("{")
+    bench.identity.write_text(content)
     bench.run()
     assert bench.row() == 0
 
