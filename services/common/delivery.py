@@ -18,7 +18,14 @@ from pydantic_core import from_json, to_json
 
 from services.common.verdicts import InvalidEventError, UnreadableRecordError, UnsupportedEventError
 from todoctl.core.dead_letters import Origin
-from todoctl.core.events import ReminderEvent, TaskEvent, TaskUpdateEvent, UnsupportedVersionError, parse_event
+from todoctl.core.events import (
+    PROBE_TYPE,
+    ReminderEvent,
+    TaskEvent,
+    TaskUpdateEvent,
+    UnsupportedVersionError,
+    parse_event,
+)
 
 AnyEvent = TaskEvent | ReminderEvent | TaskUpdateEvent
 
@@ -73,6 +80,12 @@ def event_in(envelope: dict[str, Any], topic: str) -> AnyEvent:
         raise InvalidEventError(_what_does_not_fit(exc)) from exc
     except ValueError as exc:
         raise InvalidEventError(str(exc)) from exc
+
+
+def is_probe(delivery: Delivery) -> bool:
+    """Whether the record is an operator's probe, which has no effect."""
+    # Looked for as bytes first: hardly any record is one, and parsing each twice would cost.
+    return PROBE_TYPE.encode() in delivery.value and _json_object(delivery.value).get("type") == PROBE_TYPE
 
 
 def read_envelope(value: bytes) -> dict[str, Any]:

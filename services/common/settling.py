@@ -14,7 +14,7 @@ from typing import Generic, Literal, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.common.breaker import MAX_ATTEMPTS, Attempts, Breaker, Clock
-from services.common.delivery import Delivery
+from services.common.delivery import Delivery, is_probe
 from services.common.letters import Letters, hints, record_id
 from services.common.verdicts import kind_of
 
@@ -105,7 +105,9 @@ class Consumer(Generic[Item]):
 
     def _open(self, delivery: Delivery) -> _Work[Item]:
         work: _Work[Item] = _Work(delivery)
-        if self._letters and self._letters.has_sent(delivery):
+        if is_probe(delivery):
+            self._answer([work], "SUCCESS", "probe")
+        elif self._letters and self._letters.has_sent(delivery):
             self._answer([work], "SUCCESS", "repeated")
         # A record's id is a hash over its bytes: only computed where something is known about some record.
         elif self._attempts and self._attempts.is_waiting(work.record):

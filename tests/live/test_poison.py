@@ -134,3 +134,11 @@ def _letters(settings: dict[str, str], since: dict[int, int]) -> list[dict[str, 
     finally:
         consumer.close()
     return found
+
+
+def test_doctor_leaves_no_dead_letter(platform: Platform) -> None:
+    """The records that `doctor` sends through each subscription are consumed and have no other effect."""
+    settings = {"bootstrap.servers": f"127.0.0.1:{platform.port('kafka')}"}
+    ends = _ends(settings, "dlq-events")
+    platform.must("doctor")
+    assert _letters(settings, ends) == []

@@ -564,3 +564,16 @@ async def test_a_record_that_may_not_become_a_letter_is_tried_for_ever() -> None
         assert await consumer.settle([delivery]) == ["RETRY"]
         clock.move(seconds=1)
     assert tries == pytest.approx(120, abs=15)
+
+
+# An operator's probe
+
+
+async def test_a_probe_passes_without_effect_or_letter(service: Service) -> None:
+    """A probe record is answered SUCCESS, handled by nobody and no dead letter, alone and in a batch."""
+    probe = json.dumps({"specversion": "1.0", "id": "p", "type": "todoctl.probe", "source": "/t", "data": {}}).encode()
+    assert await service.deliver(probe) == "SUCCESS"
+    assert await service.deliver_bulk([probe, record(TOPIC), probe]) == ["SUCCESS"] * 3
+    assert len(service.handled) == 1
+    assert not service.broker.letters
+    assert service.outcomes("probe") == 1
