@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from services.common.consumer import BulkRoute, Consumer, EventMetrics, EventRoute
+from services.common.context import correlation_id, user_id
 from services.common.delivery import AnyEvent, Delivery, read_event
 from services.common.failures import Refused, Unavailable
 from services.common.letters import Letters
@@ -577,3 +578,32 @@ async def test_a_probe_passes_without_effect_or_letter(service: Service) -> None
     assert len(service.handled) == 1
     assert not service.broker.letters
     assert service.outcomes("probe") == 1
+
+
+# Logs
+
+
+async def test_logs_say_whose_record_it_was(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """A dead letter's log line has the ids that the record claims, and where it lay."""
+    bad = json.loads(record(TOPIC))
+    bad["data"]["version"] = "newest"
+    await service.deliver(json.dumps(bad).encode(), partition=4, offset=12)
+    [line] = [vars(found) for found in caplog.records if found.message == "dead letter"]
+    assert (line["correlation_id"], line["user_id"], line["event_id"]) == ("request-1", 7, bad["id"])
+    assert (line["topic"], line["partition"], line["offset"]) == (TOPIC, 4, 12)
+    assert line["error_class"] == "InvalidEventError"
+
+
+async def test_a_handler_logs_under_its_events_ids(service: Service) -> None:
+    """Whatever a handler logs carries the correlation and the user of the event it handles."""
+    seen = []
+    service.verdict = lambda _: seen.append((correlation_id.get(), user_id.get()))
+    await service.deliver(record(TOPIC, correlation_id="c-9", user_id=12))
+    assert seen == [("c-9", 12)]
+
+
+async def test_an_outage_is_one_log_line_per_delivery(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """A batch of 200 that waits is one warning, not 200 a second."""
+    service.verdict = fail_with(Unavailable("database away"))
+    await service.deliver_bulk([record(TOPIC)] * 200)
+    assert len([line for line in caplog.records if line.name.startswith("services.common")]) == 1

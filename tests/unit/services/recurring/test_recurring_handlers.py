@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.api.schemas import NextOccurrence
 from services.common.delivery import AnyEvent, Delivery, read_event
 from services.common.verdicts import InvalidEventError
 from services.recurring.handlers import is_refusal, successor_of
@@ -44,6 +45,16 @@ def test_the_order_has_everything_api_needs() -> None:
         "causation_event_id": str(made.event_id),
     }
     json.dumps(successor.body)
+
+
+def test_api_understands_the_order() -> None:
+    """The order is one that api's own model takes, with everything in it."""
+    successor = successor_of(completed(series()))
+    assert successor is not None
+    order = NextOccurrence.model_validate(successor.body)
+    assert order.model_fields_set == set(successor.body)
+    assert (order.predecessor_task_id, order.index, order.correlation_id) == (41, 2, "request-1")
+    assert order.due_date == datetime(2030, 2, 28, 9, tzinfo=UTC)
 
 
 def test_a_redelivery_years_later_orders_the_same_task() -> None:
