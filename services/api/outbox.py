@@ -14,20 +14,29 @@ from psycopg.rows import class_row
 from services.common.locks import Lock
 
 WINDOW = 500
+DEEPEST_LANE = 20
 LARGEST_BATCH = 100
 # Escaped as JSON an entry may treble, and the sidecar takes bodies of up to 4 MiB.
 LARGEST_BATCH_BYTES = 1_000_000
 
 _LOCK_QUERY = "SELECT pg_try_advisory_lock(%s)"
+# The first entries of each lane before the second ones, so that a user with thousands doesn't keep the others waiting;
+# how far it looks is bounded, so that a long outage makes no slow query.
 _WINDOW_QUERY = """
-SELECT id, user_id, topic, key, event_id, envelope, octet_length(envelope::text) AS size
-FROM api.outbox
-WHERE topic <> ALL(%s) AND NOT EXISTS (
-    SELECT FROM unnest(%s::bigint[], %s::text[]) AS held(user_id, topic)
-    WHERE held.user_id = outbox.user_id AND held.topic = outbox.topic
+WITH ahead AS (
+    SELECT id, user_id, topic FROM api.outbox
+    WHERE topic <> ALL(%(topics)s) AND NOT EXISTS (
+        SELECT FROM unnest(%(held_users)s::bigint[], %(held_topics)s::text[]) AS held(user_id, topic)
+        WHERE held.user_id = outbox.user_id AND held.topic = outbox.topic
+    )
+    ORDER BY id LIMIT 10000
+), ranked AS (
+    SELECT id, row_number() OVER (PARTITION BY user_id, topic ORDER BY id) AS rank FROM ahead
+), chosen AS (
+    SELECT id, rank FROM ranked WHERE rank <= %(deep)s ORDER BY rank, id LIMIT %(window)s
 )
-ORDER BY id
-LIMIT %s
+SELECT id, user_id, topic, key, event_id, envelope, octet_length(envelope::text) AS size
+FROM chosen JOIN api.outbox USING (id) ORDER BY rank, id
 """
 _REMOVE_QUERY = "DELETE FROM api.outbox WHERE id = ANY(%s)"
 
@@ -122,15 +131,21 @@ async def try_lead(connection: psycopg.AsyncConnection[Any]) -> bool:
 
 
 async def window(
-    connection: psycopg.AsyncConnection[Any], topics: Collection[str], lanes: Collection[Lane], *, limit: int = WINDOW
+    connection: psycopg.AsyncConnection[Any], topics: Collection[str], lanes: Collection[Lane]
 ) -> list[Entry]:
-    """The oldest entries outside the given topics and lanes.
+    """The entries to publish next, outside the given topics and lanes, each lane from its oldest one on.
 
-    Within a lane this is the order of user_seq: both numbers are drawn under the user's lock.
+    Within a lane the order of ids is that of user_seq: both numbers are drawn under the user's lock.
     """
-    users, on = [user for user, _ in lanes], [topic for _, topic in lanes]
+    values = {
+        "topics": list(topics),
+        "held_users": [user for user, _ in lanes],
+        "held_topics": [topic for _, topic in lanes],
+        "deep": DEEPEST_LANE,
+        "window": WINDOW,
+    }
     async with connection.cursor(row_factory=class_row(Entry)) as cursor:
-        await cursor.execute(_WINDOW_QUERY, (list(topics), users, on, limit))
+        await cursor.execute(_WINDOW_QUERY, values)
         return await cursor.fetchall()
 
 

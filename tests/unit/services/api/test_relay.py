@@ -64,6 +64,21 @@ async def test_each_lane_keeps_its_order_with_one_entry_on_its_way(relaying: Api
     assert relaying.daprd.largest_bulk == 40
 
 
+async def test_a_user_with_thousands_of_events_does_not_keep_others_waiting(relaying: Api) -> None:
+    """An event that comes behind 3,000 of another user is out long before those are."""
+    relaying.daprd.away = True
+    _fill(relaying, users=1, each=1500)
+    with psycopg.connect(relaying.todo.admin_url) as link:
+        link.execute(
+            "INSERT INTO api.outbox (user_id, user_seq, topic, key, event_id, envelope) VALUES"
+            ' (2, 1, \'task-events\', \'2\', gen_random_uuid(), \'{"id": "late", "data": {"user_seq": 1}}\')'
+        )
+    relaying.daprd.away = False
+    await until(lambda: _empty(relaying), seconds=60)
+    assert [record.event_id for record in relaying.daprd.records].index("late") <= 50
+    assert relaying.daprd.by_lane()["1", "task-events"] == list(range(1, 1501))
+
+
 async def test_a_bulk_has_at_most_a_hundred_entries(relaying: Api) -> None:
     """More users than fit into one call are taken in turn."""
     _fill(relaying, users=250, each=2)
