@@ -1,0 +1,169 @@
+"""The smoke chain against a platform in memory: real client code, a broker inside librdkafka, every link broken once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from confluent_kafka import Producer
+
+from todoctl.adapters import kafka
+from todoctl.adapters.api import Addresses, Api, ApiError
+from todoctl.errors import UnhealthyError
+from todoctl.operations import smoke
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123, tzinfo=UTC)
+
+
+class Platform:
+    """Auth, api, recurring and audit in memory; `broken` names the link that does not work."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.broken = broken
+        self.tasks: dict[int, dict[str, Any]] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.requests: list[httpx.Request] = []
+        # librdkafka has a broker of its own for tests; others reach it over TCP as any broker.
+        self.producer = Producer({"test.mock.num.brokers": "1", "log_level": "0"})
+        (address,) = self.producer.list_topics(timeout=5).brokers.values()
+        self.broker = kafka.Broker({"bootstrap.servers": f"{address.host}:{address.port}", "log_level": "0"})
+        for noise in (b"", b"{", b"[]", b'{"type": "task.completed"}', b'{"type": 1, "data": null}', b"\xff"):
+            self.publish(noise)
+
+    def publish(self, value: bytes) -> None:
+        """Append a record to task-events."""
+        self.producer.produce("task-events", value, b"user-1")
+        self.producer.flush(5)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        match request.method, request.url.path.split("/")[2:]:
+            case "POST", ["tasks", number, "complete"]:
+                return self.complete(int(number))
+            case "DELETE", ["tasks", number]:
+                del self.tasks[int(number)]
+                return httpx.Response(204)
+            case method, path:
+                return httpx.Response(200, json=self.answer(method, path, request.content))
+
+    def answer(self, method: str, path: list[str], content: bytes) -> dict[str, Any]:
+        """The document that most requests get."""
+        if (method, path) == ("POST", ["tasks"]):
+            return self.create(**json.loads(content))
+        rows = [{"resource_id": None, "action_type": "user.registered"}, *self.rows]
+        return {
+            "register": {},
+            "login": {"access_token": "t"},
+            "tasks": {"items": list(self.tasks.values())},
+            "logs": {"items": [] if self.broken == "audit rows" else rows},
+        }[path[-1]]
+
+    def create(self, **fields: Any) -> dict[str, Any]:
+        task = {"id": 41 + len(self.tasks), **fields}
+        self.tasks[task["id"]] = task
+        self.rows.append({"resource_id": str(task["id"]), "action_type": "task.created"})
+        return task
+
+    def complete(self, number: int) -> httpx.Response:
+        if self.broken == "request":
+            return httpx.Response(503, json={"detail": "the database is away"})
+        self.rows.append({"resource_id": str(number), "action_type": "task.completed"})
+        if self.broken != "event on the topic":
+            for task in (7, number):
+                event = {"id": str(uuid4()), "type": "task.completed", "data": {"task_id": task}}
+                self.publish(json.dumps(event).encode())
+        if self.broken != "next occurrence":
+            self.create(due_date="2026-03-03T12:00:00+00:00", parent_task_id=number)
+        return httpx.Response(200, json=self.tasks[number])
+
+    def play(self, seconds: float = 10) -> Iterator[smoke.Link]:
+        """The chain against this platform."""
+        with Api(Addresses("http://auth", "http://api", "http://audit"), transport=httpx.MockTransport(self)) as api:
+            yield from smoke.play(api, self.broker, now=NOW, deadline_seconds=seconds)
+
+
+def collect(links: Iterator[smoke.Link]) -> tuple[list[str], UnhealthyError]:
+    """The links until the chain broke, and how it did."""
+    names: list[str] = []
+    with pytest.raises(UnhealthyError) as caught:
+        names.extend(link.name for link in links)
+    return names, caught.value
+
+
+def test_a_whole_chain() -> None:
+    """All links in order, each with its evidence; records that are no events are passed over."""
+    platform = Platform()
+    links = list(platform.play())
+    assert [link.name for link in links] == [
+        "account",
+        "task created",
+        "request",
+        "event on the topic",
+        "next occurrence",
+        "audit rows",
+    ]
+    seen = {link.name: link.seen for link in links}
+    assert seen["task created"] == "task 41, daily, due 2026-03-02T12:00:00+00:00"
+    assert seen["event on the topic"].startswith("task.completed ")
+    assert seen["event on the topic"].endswith("key user-1")
+    assert seen["next occurrence"] == "task 42, due 2026-03-03T12:00:00+00:00"
+    times = [link.seconds for link in links[2:]]
+    assert times == sorted(times)
+
+
+def test_requests_carry_one_correlation_id() -> None:
+    """The id that the timeline shows is the one that the requests carried, so `logs --correlation` finds them."""
+    platform = Platform()
+    request = next(link for link in platform.play() if link.name == "request")
+    sent = {item.headers["X-Request-ID"] for item in platform.requests if "X-Request-ID" in item.headers}
+    assert sent == {request.seen.rpartition(" ")[2]}
+
+
+def test_nothing_is_left_behind() -> None:
+    """The tasks that the smoke test made are deleted."""
+    platform = Platform()
+    list(platform.play())
+    assert platform.tasks == {}
+
+
+LINKS = ["account", "task created", "request", "event on the topic", "next occurrence", "audit rows"]
+
+
+@pytest.mark.parametrize("broken", LINKS[3:])
+def test_a_broken_link_is_named(broken: str) -> None:
+    """Up to the broken link everything is shown; the error names it and has exit code 3."""
+    names, error = collect(Platform(broken).play(seconds=0.5))
+    assert names == LINKS[: LINKS.index(broken)]
+    assert error.message.startswith(f"the chain breaks at: {broken}")
+    assert (error.exit_code, error.hint.partition(";")[0]) == (3, "todoctl doctor")
+
+
+def test_a_refused_request_is_the_apis_own_error() -> None:
+    """A request that fails says what the API answered."""
+    with pytest.raises(ApiError, match="answered 503: the database is away"):
+        list(Platform("request").play())
+
+
+def test_a_broker_that_is_away_is_an_error_of_ours() -> None:
+    """No broker behind the address: one line that says what was tried, after a deadline."""
+    with pytest.raises(kafka.KafkaError, match="could not read the end of task-events"):
+        kafka.end_offsets(kafka.Broker({"bootstrap.servers": "127.0.0.1:1"}), "task-events")
+
+
+def test_a_record_there_and_back() -> None:
+    """A produced record is read from where it was put, with its key; the end moves by one."""
+    platform = Platform()
+    before = kafka.end_offsets(platform.broker, "task-events")
+    partition, offset = kafka.produce(platform.broker, "task-events", key=b"k", value=b"v", headers={"h": b"1"})
+    assert offset == before[partition]
+    assert kafka.end_offsets(platform.broker, "task-events")[partition] == offset + 1
+    deadline = time.monotonic() + 10
+    with closing(kafka.read_from(platform.broker, "task-events", {partition: offset}, deadline=deadline)) as records:
+        assert next(records)[:2] == (b"k", b"v")
