@@ -195,7 +195,8 @@ def _open_to_server(folder: Path) -> None:
 
 
 def _fresh_secrets(values: Values, stored: Mapping[str, Any]) -> dict[str, Any]:
-    passwords = dict(stored.get("passwords", {}))
+    known = stored.get("passwords")
+    passwords = dict(known) if isinstance(known, dict) else {}
     for role in (postgres.ADMIN, *roles(values)):
         passwords.setdefault(role, random.token_urlsafe(24))
     tokens = {
