@@ -55,9 +55,9 @@ def fail(error: TodoctlError) -> None:
     """Say on stderr what failed, what was seen, and the next step."""
     bad(error.message)
     for line in error.detail:
-        sys.stderr.write(f"  │ {clean(line)}\n")
+        sys.stderr.write(f"  │ {_one(line)}\n")
     if error.hint:
-        sys.stderr.write(f"  next: {clean(error.hint)}\n")
+        sys.stderr.write(f"  next: {_one(error.hint)}\n")
 
 
 def show(value: Any, output: Output, table: Callable[[], None]) -> None:
@@ -82,9 +82,14 @@ def write(line: str, *, now: bool = False) -> None:
 
     `now` for lines that somebody waits for: a pipe gets them at once.
     """
-    sys.stdout.write(clean(line).replace("\n", "\n  │ ") + "\n")
+    sys.stdout.write(_one(line) + "\n")
     if now:
         sys.stdout.flush()
+
+
+def _one(line: str) -> str:
+    """One line's text: what it goes on with is indented, so that data can't look like a line of ours."""
+    return clean(line).replace("\n", "\n  │ ")
 
 
 def _json(value: Any, indent: int | None = None) -> str:
@@ -189,9 +194,9 @@ def verdict(word: str, subject: str, seen: str, fix: str) -> None:
     glyph = {"ok": "✔", "warn": "⚠"}.get(word, "✗")
     if sys.stdout.isatty() and _colored():
         glyph = f"\x1b[{ {'ok': 32, 'warn': 33}.get(word, 31) }m{glyph}\x1b[0m"
-    sys.stdout.write(f"{glyph} {clean(f'{subject}: {seen}')}\n")
+    sys.stdout.write(f"{glyph} {_one(f'{subject}: {seen}')}\n")
     if fix and word != "ok":
-        sys.stdout.write(f"    fix: {clean(fix)}\n")
+        sys.stdout.write(f"    fix: {_one(fix)}\n")
 
 
 def pairs(values: Mapping[str, object]) -> None:

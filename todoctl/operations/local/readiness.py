@@ -98,7 +98,13 @@ def service_is_ready(state: State, name: str) -> str | None:
 
 
 def broker(state: State) -> kafka.Broker:
-    """The environment's broker."""
+    """The environment's broker.
+
+    Raises:
+        UnhealthyError: nobody listens on its port; Kafka's client would say so only after its own deadline.
+    """
+    if not identity.accepts(state.ports["kafka"]):
+        raise UnhealthyError(f"Kafka does not listen on port {state.ports['kafka']}", hint="todoctl up")
     return kafka.Broker({"bootstrap.servers": f"{LOOPBACK}:{state.ports['kafka']}"})
 
 
