@@ -15,8 +15,8 @@ from services.common.verdicts import UnreadableRecordError, kind_of
 from todoctl.core.dead_letters import DeadLetter, to_cloud_event
 from todoctl.core.events import DEAD_LETTERS
 
-# A letter must fit into a Kafka message of 1 MiB: base64 adds a third, the rest of the letter is below 32 KiB.
-LONGEST_VALUE = 750_000
+# A letter must fit into dlq-events' 2 MiB: base64 adds a third, the rest of the letter is below 32 KiB.
+LONGEST_VALUE = 1_450_000
 
 _LONGEST_KEY = 10_000
 _LONGEST_MESSAGE = 2_000

@@ -77,6 +77,6 @@ def _topic(values: Values, name: str) -> dict[str, Any]:
             "retention.ms": topic.retention_hours * _MILLISECONDS_PER_HOUR,
             "cleanup.policy": "delete",
             "min.insync.replicas": values.kafka.min_in_sync_replicas,
-            "max.message.bytes": values.kafka.max_message_bytes,
+            "max.message.bytes": values.max_message_bytes(name),
         },
     }

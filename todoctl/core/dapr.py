@@ -40,7 +40,7 @@ def pubsub(values: Values, connection: Mapping[str, str]) -> Document:
     metadata = {
         **connection,
         **values.dapr.pubsub.metadata,
-        "maxMessageBytes": str(values.kafka.max_message_bytes),
+        "maxMessageBytes": str(values.largest_message_bytes),
         "allowedTopics": ",".join(values.topics),
         "publishingScopes": _scopes(publishing),
         "subscriptionScopes": _scopes(subscribing),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, WithJsonSchema
 
 SCHEMA_VERSION = "1.0"
 
@@ -25,6 +25,14 @@ def _to_utc(moment: datetime) -> datetime:
 
 Utc = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
+# JSON numbers have no end; ours are PostgreSQL's bigints.
+Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+# A wall time has no offset, so it is no RFC 3339 date-time.
+WallTime = Annotated[
+    NaiveDatetime, WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?$"})
+]
+
 
 class Payload(BaseModel):
     """Data of an event; a field that a newer producer added is ignored by an older consumer."""
@@ -38,19 +46,19 @@ class SeriesSnapshot(Payload):
     `anchor` and `due_local` are wall times in `zone`; `index` counts occurrences from 1.
     """
 
-    series_id: int
+    series_id: Id
     rule: dict[str, Any]
     zone: str
-    anchor: datetime
-    due_local: datetime
+    anchor: WallTime
+    due_local: WallTime
     index: Annotated[int, Field(ge=1)]
 
 
 class TaskSnapshot(Payload):
     """A task as it was right after the change."""
 
-    id: int
-    user_id: int
+    id: Id
+    user_id: Id
     title: str
     description: str = ""
     status: Literal["open", "completed", "deleted"]
@@ -58,9 +66,9 @@ class TaskSnapshot(Payload):
     tags: tuple[str, ...] = ()
     due_date: Utc | None = None
     reminder_offset: str | None = None
-    parent_task_id: int | None = None
+    parent_task_id: Id | None = None
     series: SeriesSnapshot | None = None
-    version: Annotated[int, Field(ge=1)]
+    version: Id
     created_at: Utc
     updated_at: Utc
     completed_at: Utc | None = None
@@ -76,10 +84,10 @@ class Event(Payload):
     schema_version: str = SCHEMA_VERSION
     event_id: UUID = Field(default_factory=uuid4)
     event_type: str
-    user_id: int
-    task_id: int
-    user_seq: Annotated[int, Field(ge=1)]
-    version: Annotated[int, Field(ge=1)]
+    user_id: Id
+    task_id: Id
+    user_seq: Id
+    version: Id
     occurred_at: Utc
     correlation_id: str
 
@@ -101,7 +109,7 @@ class TaskEvent(Event):
 class ReminderDetail(Payload):
     """A reminder: when it was due to be sent, for which due date, and what came of it."""
 
-    reminder_id: int
+    reminder_id: Id
     trigger_at: Utc
     due_date: Utc
     title: str

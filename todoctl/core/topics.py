@@ -28,7 +28,7 @@ def wanted_topics(values: Values) -> tuple[WantedTopic, ...]:
             {
                 "retention.ms": str(topic.retention_hours * 3_600_000),
                 "min.insync.replicas": str(values.kafka.min_in_sync_replicas),
-                "max.message.bytes": str(values.kafka.max_message_bytes),
+                "max.message.bytes": str(values.max_message_bytes(name)),
             },
         )
         for name, topic in values.topics.items()

@@ -61,10 +61,11 @@ class Service(Section):
 
 
 class Topic(Section):
-    """A Kafka topic; retention in hours."""
+    """A Kafka topic; retention in hours, and its own largest record where it is not the common one."""
 
     partitions: Annotated[int, Field(ge=1, le=1000)]
     retention_hours: Annotated[int, Field(ge=1)]
+    max_message_bytes: Annotated[int | None, Field(ge=1024)] = None
 
 
 class Kafka(Section):
@@ -112,6 +113,15 @@ class Values(Section):
     topics: dict[Name, Topic]
     kafka: Kafka = Kafka()
     dapr: Dapr
+
+    def max_message_bytes(self, topic: str) -> int:
+        """The largest record that the topic takes."""
+        return self.topics[topic].max_message_bytes or self.kafka.max_message_bytes
+
+    @property
+    def largest_message_bytes(self) -> int:
+        """The largest record that any topic takes, which producers and brokers must let pass."""
+        return max(self.max_message_bytes(topic) for topic in self.topics)
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

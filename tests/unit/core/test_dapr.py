@@ -99,7 +99,7 @@ def test_delivery_is_retried_for_ever_and_loses_nothing() -> None:
     assert said["consumeRetryEnabled"] == "true"
     assert said["backOffMaxRetries"] == "-1"
     assert (said["escapeHeaders"], said["excludeHeaderMetaRegex"]) == ("true", ".*")
-    assert said["maxMessageBytes"] == str(VALUES.kafka.max_message_bytes)
+    assert said["maxMessageBytes"] == str(VALUES.largest_message_bytes)
 
 
 def test_every_metadata_value_is_text() -> None:

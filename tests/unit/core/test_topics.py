@@ -9,14 +9,14 @@ WANTED = WantedTopic("task-events", 6, 3, {"retention.ms": "1000", "min.insync.r
 
 
 def test_wanted_topics_come_from_the_chart() -> None:
-    """Partitions and retention are the topic's, replication and size are everybody's; hours become milliseconds."""
+    """Partitions and retention are the topic's, the size is its own or everybody's; hours become milliseconds."""
     wanted = {topic.name: topic for topic in wanted_topics(chart_values())}
     letters = wanted["dlq-events"]
     assert (letters.partitions, letters.replication) == (3, 1)
     assert letters.config == {
         "retention.ms": str(30 * 24 * 3600 * 1000),
         "min.insync.replicas": "1",
-        "max.message.bytes": "1048576",
+        "max.message.bytes": "2097152",
     }
 
 

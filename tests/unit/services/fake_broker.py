@@ -13,7 +13,7 @@ from services.common.failures import Refused
 from todoctl.core.dead_letters import DeadLetter
 
 # The producer's limit: key, value and headers together.
-_LONGEST_RECORD = 1_048_576
+_LONGEST_RECORD = 2_097_152
 
 
 @dataclass

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-_MAX_RECORD = 1_048_576
+_MAX_RECORD = 2_097_152
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,7 @@ BAD_BYTES: dict[str, bytes] = {
     "NUL in text": b'{"data":{"schema_version":"1.0","correlation_id":"\\u0000"}}',
     "nested schema version": b'{"data":{"schema_version":' + b"[" * 150 + b"]" * 150 + b"}}",
     "a dead letter": b'{"type":"dead-letter","data":{"consumer":"audit","kind":"permanent"}}',
+    "more than a letter can hold": b'{"data":"' + b"x" * 1_500_000 + b'"}',
     "a megabyte of text": b'{"data":"' + b"x" * 1_000_000 + b'"}',
     "a megabyte of noise": bytes(range(256)) * 4000,
     "a long id": b'{"id":"' + b"i" * 100_000 + b'","data":{"event_id":"' + b"e" * 100_000 + b'"}}',

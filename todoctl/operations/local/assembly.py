@@ -108,7 +108,7 @@ class Assembly:
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "6000",
-            "message.max.bytes": str(self.values.kafka.max_message_bytes),
+            "message.max.bytes": str(self.values.largest_message_bytes),
             "log.cleaner.dedupe.buffer.size": "16777216",
             # A broker that was killed registers again only after its old session: 9 s by default.
             "broker.heartbeat.interval.ms": "500",

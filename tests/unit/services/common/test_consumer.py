@@ -185,8 +185,8 @@ async def test_each_bad_record_is_answered_success_with_exactly_one_letter(servi
         assert letter.origin == Origin(topic=topic, partition=2, offset=offset, key="7", timestamp_ms=1795475961184), (
             name
         )
-        whole = len(value) <= 750_000
-        assert original(letter) == (value if whole else value[:750_000]), name
+        whole = len(value) <= 1_450_000
+        assert original(letter) == (value if whole else value[:1_450_000]), name
         assert letter.message.startswith("[value cut") != whole
     assert service.handled == []
 

@@ -31,7 +31,7 @@ async def test_publish(fake: FakeSidecar, sidecar: Sidecar) -> None:
 
 async def test_publish_bulk_tells_each_failure(fake: FakeSidecar, sidecar: Sidecar) -> None:
     """Of a batch with one record too large only that one fails, with words that say no repetition helps."""
-    entries = [BulkEntry("a", {"id": "a"}, "7"), BulkEntry("b", {"id": "x" * 2_000_000}, "7"), BulkEntry("c", {}, None)]
+    entries = [BulkEntry("a", {"id": "a"}, "7"), BulkEntry("b", {"id": "x" * 3_000_000}, "7"), BulkEntry("c", {}, None)]
     failed = await sidecar.publish_bulk("task-events", entries)
     assert list(failed) == ["b"]
     assert is_refusal(failed["b"])
@@ -90,7 +90,7 @@ async def test_a_topic_out_of_scope(sidecar: Sidecar) -> None:
 async def test_a_record_too_large(sidecar: Sidecar) -> None:
     """A record over the broker's limit is refused for good."""
     with pytest.raises(Refused, match="too large"):
-        await sidecar.publish("task-events", {"data": "x" * 2_000_000}, key=None)
+        await sidecar.publish("task-events", {"data": "x" * 3_000_000}, key=None)
 
 
 async def test_a_wrong_api_token(fake: FakeSidecar) -> None:

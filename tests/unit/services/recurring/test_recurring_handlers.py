@@ -126,8 +126,6 @@ _BAD_SERIES: dict[str, dict[str, Any]] = {
     "an endless interval": {"rule": {"frequency": "daily", "interval": 10**30}},
     "a zero interval": {"rule": {"frequency": "daily", "interval": 0}},
     "days of a monthly rule": {"rule": {"frequency": "monthly", "days_of_week": ["mon"]}},
-    "an anchor with an offset": {"anchor": datetime(2030, 1, 31, 10, tzinfo=UTC)},
-    "a place with an offset": {"due_local": datetime(2030, 1, 31, 10, tzinfo=UTC)},
 }
 
 
