@@ -69,8 +69,8 @@ def topics(broker: Broker, names: Sequence[str]) -> dict[str, TopicSpec]:
     """The topics among `names` that exist, with the settings that differ from the broker's defaults."""
     api = _api()
 
-    admin = _admin(broker)
     with _translated("list topics"):
+        admin = _admin(broker)
         known = admin.list_topics(timeout=_SECONDS).topics
         present = [name for name in names if name in known]
         if not present:
@@ -163,9 +163,9 @@ def lag(broker: Broker, name: str, partitions: Mapping[str, int]) -> list[Lag]:
     from confluent_kafka import Consumer, TopicPartition
 
     api = _api()
-    admin = _admin(broker)
     wanted = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
     with _translated(f"read the offsets of {name}"):
+        admin = _admin(broker)
         # Asked as a member that never joins: the administrator's call has the fault named at `group`.
         consumer = Consumer({**broker.settings, "group.id": name, "enable.auto.commit": "false", "log_level": "0"})
         try:
@@ -232,8 +232,8 @@ def end_offsets(broker: Broker, topic: str) -> dict[int, int]:
 
     api = _api()
 
-    admin = _admin(broker)
     with _translated(f"read the end of {topic}"):
+        admin = _admin(broker)
         partitions = admin.list_topics(topic, timeout=_SECONDS).topics[topic].partitions
         found = _offsets(admin, [TopicPartition(topic, number) for number in partitions], api.OffsetSpec.latest())
         return {partition: offset for (_, partition), offset in found.items()}

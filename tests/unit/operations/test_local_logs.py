@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,12 +135,6 @@ def test_following_through_a_rotation(followed: tuple[Folders, Iterator[LogLine]
     path.rename(path.with_name("api.log.1"))
     write(folders, "api.log", line(3, "three"))
     assert [next(lines).text for _ in range(2)] == ["two", "three"]
-    # And cut to nothing in place.
-    path.write_text("")
-    timer = threading.Timer(0.3, write, (folders, "api.log", line(4, "four")))
-    timer.start()
-    assert next(lines).text == "four"
-    timer.join()
 
 
 def test_following_a_part_that_has_no_log_yet(followed: tuple[Folders, Iterator[LogLine]]) -> None:

@@ -63,19 +63,19 @@ def test_the_kinds_are_those_of_the_parts(settings: Settings) -> None:
 
 
 def test_a_stopped_platform_is_told_at_once(roomy: Path) -> None:
-    """After `down` each part is stopped, lag and outbox can't be told, and the command ends with 3 within seconds."""
+    """After `down` each part is stopped, lag and outbox can't be told, and the command ends with 3."""
     program = Program(roomy)
     settings = settings_in(roomy, "home")
     state.prepare(settings, VALUES, keep_ports=False)
-    since = time.monotonic()
     ended = program.run("status", "-o", "json")
-    assert time.monotonic() - since < 4
     seen = ended.json()
     valid(seen)
     assert (ended.code, seen["healthy"]) == (3, False)
     assert {part["state"] for part in seen["parts"]} == {"stopped"}
     assert all(part["detail"] == "is not running" for part in seen["parts"])
     assert [row["messages"] for row in seen["lag"]] == [None] * 5
+    # Seen without asking Kafka's client, which answers only after its own deadline.
+    assert all(row["detail"].startswith("Kafka does not listen on port") for row in seen["lag"])
     assert seen["outbox"]["entries"] is None
     assert "11 of 11 parts are not healthy" in ended.err
     assert "  │ api: is not running\n" in ended.err
