@@ -150,6 +150,8 @@ def parse_assignment(data: bytes) -> dict[str, frozenset[int]]:
             (length,) = struct.unpack_from(">h", data, at)
             topic = data[at + 2 : at + 2 + length].decode()
             (partitions,) = struct.unpack_from(">i", data, at + 2 + length)
+            if length < 0 or partitions < 0:
+                return {}
             at += 6 + length
             held[topic] = frozenset(struct.unpack_from(f">{partitions}i", data, at))
             at += 4 * partitions
