@@ -138,7 +138,7 @@ def _end(process: subprocess.Popen[str]) -> Ended:
 
 def _all(descriptor: int) -> str:
     """Everything until the other side is closed, which Linux tells with an error."""
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         try:
             chunk = os.read(descriptor, 65536)

@@ -91,7 +91,7 @@ def test_a_failure_names_the_next_command(todoctl: Program) -> None:
 
 def test_every_error_class_has_a_documented_exit_code() -> None:
     """The classes carry the documented codes, and the table at the top of errors.py names every one of them."""
-    classes = [errors.TodoctlError, *errors.TodoctlError.__subclasses__()]
+    classes: list[type[errors.TodoctlError]] = [errors.TodoctlError, *errors.TodoctlError.__subclasses__()]
     ours = {kind.__name__: kind.exit_code for kind in classes if kind.__module__ == errors.__name__}
     assert sorted(ours.values()) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     for name, code in ours.items():

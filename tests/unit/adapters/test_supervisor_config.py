@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -118,7 +119,7 @@ class Daemon:
         """The configuration and specs of the parts."""
         self.config.write_text(supervisor.render_config(self.folders, parts))
         for part in parts:
-            spec = {
+            spec: dict[str, Any] = {
                 "name": part.name,
                 "argv": part.argv,
                 "env": self.environ(),
@@ -195,13 +196,14 @@ def test_a_reload_takes_over_what_changed(daemon: Daemon) -> None:
     with supervisor.connect(daemon.folders) as control:
         control.start("sleeper")
         control.start("gone")
-        pids = {name: until(lambda name=name: daemon.pid(name), "it runs") for name in ("sleeper", "gone")}
+        sleeper = until(lambda: daemon.pid("sleeper"), "it runs")
+        gone_pid = until(lambda: daemon.pid("gone"), "it runs")
         daemon.write(SLEEPER, OTHER)
         control.reload()
         assert set(control.processes()) == {"sleeper", "other"}
         control.start("other")
-    assert daemon.pid("sleeper") == pids["sleeper"]
-    assert not psutil.pid_exists(pids["gone"])
+    assert daemon.pid("sleeper") == sleeper
+    assert not psutil.pid_exists(gone_pid)
 
 
 def test_a_supervisord_that_is_killed_takes_its_parts_along(daemon: Daemon) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -58,12 +57,13 @@ class Platform:
         if (method, path) == ("POST", ["tasks"]):
             return self.create(**json.loads(content))
         rows = [{"resource_id": None, "action_type": "user.registered"}, *self.rows]
-        return {
+        documents: dict[str, dict[str, Any]] = {
             "register": {},
             "login": {"access_token": "t"},
             "tasks": {"items": list(self.tasks.values())},
             "logs": {"items": [] if self.broken == "audit rows" else rows},
-        }[path[-1]]
+        }
+        return documents[path[-1]]
 
     def create(self, **fields: Any) -> dict[str, Any]:
         task = {"id": 41 + len(self.tasks), **fields}
@@ -168,5 +168,5 @@ def test_a_record_there_and_back() -> None:
     assert offset == before[partition]
     assert kafka.end_offsets(platform.broker, "task-events")[partition] == offset + 1
     deadline = time.monotonic() + 10
-    with closing(kafka.read_from(platform.broker, "task-events", {partition: offset}, deadline=deadline)) as records:
-        assert next(records)[:2] == (b"k", b"v")
+    records = kafka.read_from(platform.broker, "task-events", {partition: offset}, deadline=deadline)
+    assert next(records)[:2] == (b"k", b"v")
