@@ -53,8 +53,10 @@ def topic_specification(values: Values) -> dict[str, Any]:
 
 
 def values_file() -> Path:
-    """The chart's values in this checkout."""
-    return Path(__file__).parents[2] / "chart" / "values.yaml"
+    """The chart's values: in a checkout beside the services, in an installed package inside todoctl."""
+    root = Path(__file__).parents[2]
+    chart = root / "chart" if (root / "chart").is_dir() else root / "todoctl" / "_chart"
+    return chart / "values.yaml"
 
 
 def _schema(topic: str, name: str, model: type[BaseModel]) -> dict[str, Any]:

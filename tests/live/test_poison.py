@@ -141,4 +141,5 @@ def test_doctor_leaves_no_dead_letter(platform: Platform) -> None:
     settings = {"bootstrap.servers": f"127.0.0.1:{platform.port('kafka')}"}
     ends = _ends(settings, "dlq-events")
     platform.must("doctor")
-    assert _letters(settings, ends) == []
+    letters = _letters(settings, ends)
+    assert not [letter for letter in letters if b"todoctl.probe" in base64.b64decode(letter["value"])]

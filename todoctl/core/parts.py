@@ -18,16 +18,17 @@ OPERATOR_ROLE = "todo_operator"
 STATE_SECRET = "statestore-connection"  # noqa: S105 - the name of a secret
 LOOPBACK = "127.0.0.1"
 
+# All below 32768: above it the system gives ports to outgoing connections, and any of them may hold one for a while.
 DEFAULT_PORTS = {
     "postgres": 5432,
     "kafka": 9092,
     "kafka-controller": 9093,
-    "scheduler": 50006,
+    "scheduler": 5006,
     "scheduler-health": 8080,
     "scheduler-etcd-client": 2379,
     "scheduler-etcd-peer": 2380,
 }
-_SIDECAR_PORTS = {"http": 3500, "grpc": 50101, "internal": 50201, "metrics": 9190}
+_SIDECAR_PORTS = {"http": 3500, "grpc": 4500, "internal": 5500, "metrics": 9190}
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def choose_ports(
         unusable = taken | set(chosen.values()) | set(recorded.values())
         chosen[name] = next(
             candidate
-            for candidate in (*range(first, min(first + 2000, 65536)), *range(20000, 65536))
+            for candidate in (*range(first, min(first + 2000, 65536)), *range(20000, 32768))
             if candidate not in unusable and identity.can_bind(candidate)
         )
     return chosen, moved
