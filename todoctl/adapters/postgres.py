@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -49,6 +50,8 @@ def initialise(bin_folder: Path, data: Path, password: str) -> None:
     """
     if (data / "PG_VERSION").exists():
         return
+    if data.exists() and any(data.iterdir()):
+        raise PostgresError(f"{data} holds something that is no database", hint="todoctl down --purge && todoctl up")
     draft = data.with_name(f"{data.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True, mode=0o700)
@@ -84,6 +87,55 @@ def initialise(bin_folder: Path, data: Path, password: str) -> None:
     (draft / "pg_hba.conf").write_text(_HBA, encoding="utf-8")
     os.sync()
     draft.rename(data)
+    _note_password(data, password)
+
+
+def knows_password(data: Path, password: str) -> bool:
+    """Whether the administrator of the cluster has this password, as far as was noted."""
+    try:
+        return _note(data).read_text(encoding="utf-8") == _digest(password)
+    except OSError:
+        return False
+
+
+def reset_password(bin_folder: Path, data: Path, password: str) -> None:
+    """Give the administrator of a stopped server a new password, after the old one was lost.
+
+    Raises:
+        PostgresError: the server could not be started for it.
+    """
+    user = server_user()
+    done = subprocess.run(
+        [str(bin_folder / "postgres"), "--single", "-D", str(data), "postgres"],
+        input=f"ALTER ROLE {ADMIN} PASSWORD '{password}';\n",
+        user=user,
+        group=user,
+        extra_groups=[] if user is not None else None,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+        cwd="/",
+    )
+    if done.returncode or "ERROR:" in done.stderr:
+        lines = tuple(done.stderr.splitlines()[-10:])
+        raise PostgresError(
+            "the lost password could not be replaced", detail=lines, hint="todoctl down, then todoctl up"
+        )
+    _note_password(data, password)
+
+
+def _note_password(data: Path, password: str) -> None:
+    _note(data).write_text(_digest(password), encoding="utf-8")
+
+
+def _note(data: Path) -> Path:
+    return data.with_name(f"{data.name}.password-digest")
+
+
+def _digest(password: str) -> str:
+    # Of a long random password: nothing can be guessed back from it.
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def check_reachable(path: Path) -> None:

@@ -32,10 +32,11 @@ def main(
     settings = context.settings(ctx)
     context.require_local(settings, "doctor")
     values = context.values(settings)
-    run = up.look(settings, values, state.load(settings, values), os.environ)
-    findings = list(doctor.examine(run))
-    if fix:
-        findings = [_mended(run, finding) for finding in findings]
+    if not state.exists(settings):
+        findings = list(doctor.examine_machine(settings, values, os.environ))
+    else:
+        run = up.look(settings, values, state.load(settings, values), os.environ)
+        findings = [_mended(run, finding) if fix else finding for finding in doctor.examine(run)]
     screen.show([asdict(finding) for finding in findings], output, lambda: _table(findings))
     failed = [finding for finding in findings if finding.verdict == "fail"]
     if failed:

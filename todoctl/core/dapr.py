@@ -100,7 +100,9 @@ def subscriptions(values: Values, app: str) -> list[Document]:
 
 
 def configuration(values: Values, app: str, *, names_database: str) -> Document:
-    """The sidecar's Configuration on one machine: who may call `app`, tracing, low-cardinality metrics.
+    """The sidecar's Configuration on one machine: names, tracing, low-cardinality metrics, no secrets for the app.
+
+    Access control between apps needs mTLS identities, which there are none of without a control plane: tokens stand in.
 
     Names are resolved through one SQLite file: mDNS needs multicast, which containers and many offices lack.
     """

@@ -197,3 +197,28 @@ def test_a_statement_that_fails_is_an_error_of_ours(admin: str) -> None:
     """The first line of what the server says is the message."""
     with pytest.raises(TodoctlError, match="PostgreSQL: syntax error"), postgres.connect(admin) as link:
         link.execute("SELEC 1")
+
+
+def test_a_lost_password_is_replaced(programs: Path) -> None:
+    """A stopped server takes a new administrator's password, and the note says which one it knows."""
+    made = PostgresServer(programs)
+    data = made._folder / "data"
+    try:
+        postgres.initialise(programs, data, "the lost one")
+        assert postgres.knows_password(data, "the lost one")
+        assert not postgres.knows_password(data, PASSWORD)
+        postgres.reset_password(programs, data, PASSWORD)
+        assert postgres.knows_password(data, PASSWORD)
+        made.start()
+        assert postgres.version(postgres.admin_url(PASSWORD, made.port))
+    finally:
+        made.remove()
+
+
+def test_something_else_in_the_data_folder_is_left_alone(tmp_path: Path, programs: Path) -> None:
+    """A data folder that holds no database is refused, and nothing in it is touched."""
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "mine").write_text("x")
+    with pytest.raises(TodoctlError, match="no database"):
+        postgres.initialise(programs, tmp_path / "postgres", "secret")
+    assert (tmp_path / "postgres" / "mine").read_text() == "x"

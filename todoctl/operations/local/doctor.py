@@ -5,20 +5,24 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from todoctl.adapters import kafka, migrations, postgres
 from todoctl.adapters.processes import identity, supervisor
-from todoctl.core.parts import OPERATOR_ROLE, OWNER_ROLE, Part, sidecar_name
+from todoctl.core.parts import OPERATOR_ROLE, OWNER_ROLE, Part, default_ports, sidecar_name
 from todoctl.core.topics import differences, wanted_topics
+from todoctl.core.values import Values
 from todoctl.errors import TodoctlError
 from todoctl.operations import tools
 from todoctl.operations.local import probe, readiness
 from todoctl.operations.local.up import Up
+from todoctl.settings import Settings
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -61,6 +65,26 @@ def examine(up: Up) -> Iterator[Finding]:
             yield future.result()
 
 
+def examine_machine(settings: Settings, values: Values, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """The checks that need no platform: tools, Python, disk, and whether the ports asked for first are free."""
+    for name in tools.names():
+        yield Check(f"tool {name}", partial(_tool, settings.cache, environ, name), "todoctl tools install").run()
+    yield _python()
+    yield Check("disk", partial(_disk, existing(settings.state))).run()
+    wanted = default_ports(values)
+    taken = identity.listeners(set(wanted.values()))
+    for name, port in wanted.items():
+        if port in taken:
+            seen = f"{port} is taken by {identity.name_of(taken[port])}"
+            yield Finding(f"port {name}", "warn", seen, "nothing: todoctl up takes the next free one")
+    yield Finding("platform", "fail", f"the environment {settings.name!r} is not up", "todoctl up")
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
 def mend(up: Up, finding: Finding) -> str:
     """Do what is safe for a finding: make missing topics, set topic settings; gives what was done."""
     broker = readiness.broker(up.state)
@@ -75,10 +99,11 @@ def mend(up: Up, finding: Finding) -> str:
 
 
 def _checks(up: Up) -> list[Check]:
-    checks = [Check(f"tool {name}", _tool_check(up, name), "todoctl tools install") for name in tools.names()]
+    look = partial(_tool, up.settings.cache, up.assembly.environ)
+    checks = [Check(f"tool {name}", partial(look, name), "todoctl tools install") for name in tools.names()]
     checks += [
         Check("python", _python),
-        Check("disk", lambda: _disk(up)),
+        Check("disk", partial(_disk, up.state.folders.root)),
         Check("supervisor", lambda: _supervisor(up)),
     ]
     checks += [Check(f"part {part.name}", _part_check(up, part)) for part in up.assembly.parts.values()]
@@ -94,12 +119,8 @@ def _checks(up: Up) -> list[Check]:
     return checks
 
 
-def _tool_check(up: Up, name: str) -> Callable[[], Finding]:
-    return lambda: _tool(up, name)
-
-
-def _tool(up: Up, name: str) -> Finding:
-    found = tools.find(name, up.settings.cache, environ=up.assembly.environ)
+def _tool(cache: Path, environ: Mapping[str, str], name: str) -> Finding:
+    found = tools.find(name, cache, environ=environ)
     if found is None:
         return Finding(f"tool {name}", "fail", "not found", f"todoctl tools install {name}")
     known = _KNOWN_FAULTS.get((name, found.version))
@@ -123,14 +144,11 @@ def _python() -> Finding:
     return Finding("python", "ok", ".".join(str(number) for number in sys.version_info[:3]))
 
 
-def _disk(up: Up) -> Finding:
-    free = shutil.disk_usage(up.state.folders.root).free
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
     verdict: Verdict = "ok" if free > 2048 * _MIB else "warn" if free > 512 * _MIB else "fail"
     return Finding(
-        "disk",
-        verdict,
-        f"{free // _MIB} MiB free in {up.state.folders.root}",
-        "" if verdict == "ok" else "free some space",
+        "disk", verdict, f"{free // _MIB} MiB free in {folder}", "" if verdict == "ok" else "free some space"
     )
 
 

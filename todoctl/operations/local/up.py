@@ -140,9 +140,15 @@ def _postgres(up: Up) -> Run:
         passwords = up.state.secrets.passwords
         data = up.state.folders.data / "postgres"
         tell("making a new database cluster" if not data.exists() else "starting")
-        postgres.initialise(up.assembly.programs["postgres"], data, passwords[postgres.ADMIN])
+        bin_folder, password = up.assembly.programs["postgres"], passwords[postgres.ADMIN]
+        postgres.initialise(bin_folder, data, password)
+        if not postgres.knows_password(data, password):
+            tell("replacing a lost password")
+            with supervisor.connect(up.state.folders) as control:
+                list(control.stop(["postgres"]))
+            postgres.reset_password(bin_folder, data, password)
         seen = _start(up, "postgres", tell)
-        url = postgres.admin_url(passwords[postgres.ADMIN], up.state.ports["postgres"])
+        url = postgres.admin_url(password, up.state.ports["postgres"])
         postgres.ensure_roles(url, {role: passwords[role] for role in roles(up.values)})
         return seen
 
