@@ -33,7 +33,6 @@ CODES = [
     (["logs", "--grep", "("], 2, "--grep: '(' is not a regular expression"),
     (["logs", "nobody"], 2, "no part is called nobody; there are: postgres, kafka"),
     (["status"], 3, "the environment 'local' is not up\n  next: todoctl up"),
-    (["doctor"], 3, "is not up"),
     (["open"], 3, "is not up"),
     (["smoke"], 3, "is not up"),
     (["restart", "api"], 3, "is not up"),

@@ -76,7 +76,7 @@ def test_findings_come_in_a_fixed_order(look: up.Up) -> None:
 
 def test_every_tool_has_a_check(look: up.Up) -> None:
     """A tool that is missing is found missing, with the command that brings it."""
-    missing = doctor._tool(up.Up(look.settings, look.assembly, 0), "daprd")
+    missing = doctor._tool(look.settings.cache, look.assembly.environ, "daprd")
     assert (missing.verdict, missing.fix) in {("fail", "todoctl tools install daprd"), ("ok", ""), ("warn", "")}
 
 
@@ -89,6 +89,15 @@ def test_the_command_ends_with_3_and_names_the_first_fix(roomy: Path) -> None:
     assert ended.code == 3
     assert f"{len(failed)} of {len(findings)} checks failed" in ended.err
     assert set(findings[0]) == {"check", "verdict", "seen", "fix", "is_safe_to_fix"}
+
+
+def test_before_the_first_up_the_machine_is_looked_at(roomy: Path) -> None:
+    """Without a platform doctor tells about tools, Python and disk, and fails for what is not up."""
+    ended = Program(roomy).inside("doctor", "-o", "json")
+    findings = {finding["check"]: finding for finding in ended.json()}
+    assert ended.code == 3
+    assert {"tool jre", "tool daprd", "python", "disk", "platform"} <= set(findings)
+    assert (findings["platform"]["verdict"], findings["platform"]["fix"]) == ("fail", "todoctl up")
 
 
 def test_a_probe_is_an_event_of_its_own_type() -> None:
