@@ -68,18 +68,7 @@ def initialise(bin_folder: Path, data: Path, password: str) -> None:
     # The password goes through a descriptor: argv and files would show it.
     command = [str(bin_folder / "initdb"), "-D", str(draft), "-U", ADMIN, "-E", "UTF8", "--locale=C.UTF-8"]
     command += ["--auth-host=scram-sha-256", "--auth-local=reject", f"--pwfile=/dev/fd/{read_end}", "--no-sync"]
-    done = subprocess.run(
-        command,
-        pass_fds=(read_end,),
-        user=user,
-        group=user,
-        extra_groups=[] if user is not None else None,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-        cwd="/",
-    )
+    done = _run_as_server(command, pass_fds=(read_end,))
     os.close(read_end)
     if done.returncode:
         raise PostgresError("initdb failed", detail=tuple(done.stderr.splitlines()[-10:]), hint="todoctl doctor")
@@ -104,10 +93,25 @@ def reset_password(bin_folder: Path, data: Path, password: str) -> None:
     Raises:
         PostgresError: the server could not be started for it.
     """
+    command = [str(bin_folder / "postgres"), "--single", "-D", str(data), "postgres"]
+    done = _run_as_server(command, text=f"ALTER ROLE {ADMIN} PASSWORD '{password}';\n")
+    if done.returncode or "ERROR:" in done.stderr:
+        lines = tuple(done.stderr.splitlines()[-10:])
+        raise PostgresError(
+            "the lost password could not be replaced", detail=lines, hint="todoctl down, then todoctl up"
+        )
+    _note_password(data, password)
+
+
+def _run_as_server(
+    command: list[str], *, text: str | None = None, pass_fds: tuple[int, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run one of PostgreSQL's programs as the server's user, with little of our environment."""
     user = server_user()
-    done = subprocess.run(
-        [str(bin_folder / "postgres"), "--single", "-D", str(data), "postgres"],
-        input=f"ALTER ROLE {ADMIN} PASSWORD '{password}';\n",
+    return subprocess.run(
+        command,
+        input=text,
+        pass_fds=pass_fds,
         user=user,
         group=user,
         extra_groups=[] if user is not None else None,
@@ -117,12 +121,6 @@ def reset_password(bin_folder: Path, data: Path, password: str) -> None:
         env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
         cwd="/",
     )
-    if done.returncode or "ERROR:" in done.stderr:
-        lines = tuple(done.stderr.splitlines()[-10:])
-        raise PostgresError(
-            "the lost password could not be replaced", detail=lines, hint="todoctl down, then todoctl up"
-        )
-    _note_password(data, password)
 
 
 def _note_password(data: Path, password: str) -> None:
