@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from todoctl.adapters import kafka, postgres, sidecar
@@ -132,6 +132,20 @@ def _last_lines(path: Path, count: int) -> list[str]:
 def _waiting_for(folders: Folders, part: Part) -> str:
     last = _last_lines(folders.logs / f"{part.name}.log", 1)
     return f" ({last[0].partition('waiting for ')[2][:60]} missing)" if last and "waiting for " in last[0] else ""
+
+
+def check_alive(state: State, pids: Mapping[str, int]) -> None:
+    """Return when every part is still the process that proved itself.
+
+    Raises:
+        UnhealthyError: one died afterwards; with the end of its log.
+    """
+    with supervisor.connect(state.folders) as control:
+        processes = control.processes()
+    for name, pid in pids.items():
+        if processes[name].pid != pid:
+            lines = tail(state.folders, name)
+            raise UnhealthyError(f"{name} died after it was ready", detail=lines, hint=likely_fix(name, lines))
 
 
 def keeps_dying(folders: Folders, part: Part) -> bool:

@@ -38,6 +38,7 @@ class Up:
     moved_ports: list[str] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     found: dict[str, str] = field(default_factory=dict)
+    pids: dict[str, int] = field(default_factory=dict)
 
     @property
     def values(self) -> Values:
@@ -69,6 +70,7 @@ class Up:
             TodoctlError: a tool is missing, a part does not get ready; the first one that failed.
         """
         yield from run_steps(_steps(self))
+        readiness.check_alive(self.state, self.pids)
 
 
 def begin(settings: Settings, values: Values, environ: Mapping[str, str], *, seconds: float) -> Up:
@@ -238,7 +240,7 @@ def _start(up: Up, name: str, tell: Tell, check: readiness.Check | None = None) 
             readiness.forget_deaths(up.state.folders, part)
             control.start(name)
             up.started.append(name)
-    pid = readiness.wait_ready(
+    up.pids[name] = readiness.wait_ready(
         up.state, part, check or readiness.check_for(part, up.values, up.state), tell, seconds=up.seconds
     )
-    return f"port {part.port}, pid {pid}"
+    return f"port {part.port}, pid {up.pids[name]}"
