@@ -1,0 +1,60 @@
+"""The HTTP application of notification: the route of its subscription to reminders."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI
+from prometheus_client import CollectorRegistry, Counter
+
+from services.common.breaker import Clock
+from services.common.consumer import EVENT_BODY_LIMIT, EventMetrics, EventRoute, consumer_check
+from services.common.guard import require_app_token
+from services.common.settings import ServiceSettings
+from services.common.sidecar import Sidecar
+from services.common.webapp import make_app, sidecar_check
+from services.notification.handlers import LastCheck, Mailer
+from services.notification.mail import Mail
+from services.notification.neighbours import Neighbours
+from services.notification.post import Account, Outcome, hand_over
+from todoctl.core.events import REMINDERS
+
+
+def create_app(
+    *, settings: ServiceSettings, sidecar: Sidecar, clock: Clock, registry: CollectorRegistry, page: str = ""
+) -> FastAPI:
+    """The application; it connects to nothing before it is asked something. `page` is where links lead."""
+    mailer = Mailer(
+        sidecar,
+        Neighbours(sidecar, service_token=settings.service_token),
+        hand_over=_hand_over,
+        page=page.rstrip("/"),
+        clock=clock,
+        mails=Counter("reminder_mails", "Mails by what became of them.", ["outcome"], registry=registry),
+    )
+    route = EventRoute(
+        mailer.handle,
+        consumer="notification",
+        topic=REMINDERS,
+        sidecar=sidecar,
+        clock=clock,
+        metrics=EventMetrics.in_registry(registry),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with sidecar.opened():
+            yield
+
+    checks = {"sidecar": sidecar_check(sidecar), "consumer": consumer_check(route.consumer)}
+    app = make_app(
+        title="notification", registry=registry, checks=checks, lifespan=lifespan, body_limit=EVENT_BODY_LIMIT
+    )
+    guard = Depends(require_app_token(settings.app_api_token))
+    app.add_api_route("/events/reminders", route.endpoint, methods=["POST"], dependencies=[guard])
+    return app
+
+
+async def _hand_over(account: Account, mail: Mail, last_check: LastCheck) -> Outcome:
+    return await hand_over(account, mail, last_check=last_check)
