@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry, Counter
@@ -14,21 +15,28 @@ from services.common.guard import require_app_token
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
 from services.common.webapp import make_app, sidecar_check
-from services.notification.handlers import LastCheck, Mailer
-from services.notification.mail import Mail
+from services.notification.handlers import Mailer
 from services.notification.neighbours import Neighbours
-from services.notification.post import Account, Outcome, hand_over
+from services.notification.post import Limits, hand_over
 from todoctl.core.events import REMINDERS
+
+_LIMITS = Limits()
 
 
 def create_app(
-    *, settings: ServiceSettings, sidecar: Sidecar, clock: Clock, registry: CollectorRegistry, page: str = ""
+    *,
+    settings: ServiceSettings,
+    sidecar: Sidecar,
+    clock: Clock,
+    registry: CollectorRegistry,
+    page: str = "",
+    limits: Limits = _LIMITS,
 ) -> FastAPI:
     """The application; it connects to nothing before it is asked something. `page` is where links lead."""
     mailer = Mailer(
         sidecar,
         Neighbours(sidecar, service_token=settings.service_token),
-        hand_over=_hand_over,
+        hand_over=partial(hand_over, limits=limits),
         page=page.rstrip("/"),
         clock=clock,
         mails=Counter("reminder_mails", "Mails by what became of them.", ["outcome"], registry=registry),
@@ -54,7 +62,3 @@ def create_app(
     guard = Depends(require_app_token(settings.app_api_token))
     app.add_api_route("/events/reminders", route.endpoint, methods=["POST"], dependencies=[guard])
     return app
-
-
-async def _hand_over(account: Account, mail: Mail, last_check: LastCheck) -> Outcome:
-    return await hand_over(account, mail, last_check=last_check)

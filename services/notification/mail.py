@@ -59,7 +59,18 @@ def moment_of(event: ReminderEvent) -> int:
 
 def sender_domain(sender: str) -> str:
     """The domain that our mails come from; ValueError where `sender` is no address."""
-    return Address(addr_spec=parseaddr(sender)[1]).domain
+    return _address(parseaddr(sender)[1]).domain
+
+
+def _address(text: str) -> Address:
+    try:
+        found = Address(addr_spec=text)
+    except IndexError as error:
+        # The standard library's parser runs off the end of some.
+        raise ValueError(f"not an address: {text[:64]!r}") from error
+    if not found.username or not found.domain:
+        raise ValueError(f"not an address: {text[:64]!r}")
+    return found
 
 
 def compose(event: ReminderEvent, to: Recipient, *, sender: str, link: str, now: datetime) -> Mail:
@@ -78,9 +89,10 @@ def compose(event: ReminderEvent, to: Recipient, *, sender: str, link: str, now:
         "link": link,
     }
     message = EmailMessage(policy=SMTP)
-    message["Subject"] = f"Reminder: {title[:_LONGEST_SUBJECT]}"
+    # An encoded word in a title would be decoded where it is read, line breaks and all.
+    message["Subject"] = f"Reminder: {title[:_LONGEST_SUBJECT]}".replace("=?", "= ?")
     message["From"] = Address(one_line(name), addr_spec=address)
-    message["To"] = Address(addr_spec=to.email)
+    message["To"] = _address(to.email)
     message["Date"] = format_datetime(now)
     message["Message-ID"] = message_id_of(event, sender_domain(sender))
     message["Auto-Submitted"] = "auto-generated"

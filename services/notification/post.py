@@ -19,9 +19,6 @@ from services.notification.mail import Mail, sender_domain
 
 log = logging.getLogger(__name__)
 
-# Together shorter than the claim's lease, and DATA's shorter than the hand-over's.
-_COMMAND_SECONDS = 5.0
-_DATA_SECONDS = 60.0
 # About this deployment, not about this mail: log-in needed, refused or too weak, encryption needed.
 _NOT_THE_MAILS_FAULT = frozenset({503, 504, 523, 524, 525, 530, 534, 535, 538})
 _TLS = ("none", "starttls", "tls")
@@ -62,6 +59,14 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How long the server may take for one answer; DATA's is shorter than the hand-over's lease."""
+
+    command_seconds: float = 5.0
+    data_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a mail, in the server's words."""
 
@@ -70,14 +75,14 @@ class Outcome:
 
 
 async def hand_over(
-    account: Account, mail: Mail, *, last_check: Callable[[], Awaitable[bool]], seconds: float = _COMMAND_SECONDS
+    account: Account, mail: Mail, last_check: Callable[[], Awaitable[bool]], *, limits: Limits
 ) -> Outcome:
     """Give the mail to the server; `last_check` is asked just before DATA and may call it off.
 
     Raises:
         Unavailable: it was not handed over and may be later.
     """
-    client = _client(account, seconds)
+    client = _client(account, limits.command_seconds)
     try:
         try:
             await client.connect()
@@ -87,14 +92,14 @@ async def hand_over(
             return _refusal(error)
         if not await last_check():
             return Outcome("stale")
-        return await _data(client, mail)
+        return await _data(client, mail, limits.data_seconds)
     finally:
         await _leave(client)
 
 
-async def _data(client: SMTP, mail: Mail) -> Outcome:
+async def _data(client: SMTP, mail: Mail, seconds: float) -> Outcome:
     try:
-        answer = await client.data(mail.content, timeout=_DATA_SECONDS)
+        answer = await client.data(mail.content, timeout=seconds)
     except SMTPDataError as error:
         return _refusal(error)
     except (SMTPException, OSError) as error:

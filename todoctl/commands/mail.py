@@ -23,6 +23,12 @@ _MAIL = Annotated[
     str | None, typer.Argument(metavar="MAIL", help="A number from the list, or a Message-ID; the newest by default.")
 ]
 
+# Anybody on this machine can send the sink a mail: it may show text, and do and load nothing.
+_POLICY = (
+    '<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
+)
+
 
 @app.callback()
 def root() -> None:
@@ -63,7 +69,7 @@ def open_mail(ctx: typer.Context, mail: _MAIL = None, output: _OUTPUT = Output.t
     """Write one mail's HTML to a file beside it, and on a terminal open it in the browser."""
     found = _find(mails.read(_folder(ctx, "open")), mail)
     path = found.path.with_suffix(".html")
-    path.write_text(found.html or f"<!doctype html><plaintext>{found.text}", encoding="utf-8", errors="replace")
+    path.write_text(_POLICY + (found.html or f"<plaintext>{found.text}"), encoding="utf-8", errors="replace")
     screen.show({"path": str(path)}, output, lambda: screen.write(str(path)))
     if output is Output.table and sys.stdout.isatty():
         typer.launch(str(path))
