@@ -34,7 +34,7 @@ def ends(user: User, tasks: set[int]) -> dict[int, set[str]]:
     found: dict[int, set[str]] = {task: set() for task in tasks}
     for row in user.audit():
         if row["topic"] == "reminders" and row["action_type"] != "reminder.due":
-            found[int(row["resource_id"])].add(row["action_type"])
+            found[int(row["details"]["task_id"])].add(row["action_type"])
     return found
 
 

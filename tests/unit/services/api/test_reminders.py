@@ -135,9 +135,7 @@ async def test_a_write_in_progress_is_waited_for_not_waited_on(api: Api, reminde
     assert [row["user_id"] for row in outbox(api)] == [8, 7]
 
 
-async def test_ten_thousand_in_one_second_are_in_the_outbox_within_five(
-    todo: TodoDatabase, record_property: pytest.RecordProperty
-) -> None:
+async def test_ten_thousand_in_one_second_are_in_the_outbox_within_five(todo: TodoDatabase) -> None:
     """By batches, not row by row; each exactly once though two processes claim."""
     with psycopg.connect(todo.admin_url) as link:
         link.execute("INSERT INTO api.user_seqs (user_id, last_seq) SELECT n, 10 FROM generate_series(1, 1000) n")
@@ -154,7 +152,7 @@ async def test_ten_thousand_in_one_second_are_in_the_outbox_within_five(
     while min(await asyncio.gather(*(claimer.claim() for claimer in claimers))) < 1:
         assert time.monotonic() - since < 5
     took = time.monotonic() - since
-    record_property("seconds", took)
+    print(f"{took:.2f} s")
     for database in databases:
         await database.aclose()
     with psycopg.connect(todo.admin_url) as link:
