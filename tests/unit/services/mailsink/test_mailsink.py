@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
@@ -51,6 +50,11 @@ def message(subject: str = "Reminder: Milk") -> EmailMessage:
     return made
 
 
+def names(folder: Path) -> list[str]:
+    """The kinds of the files in a folder."""
+    return [path.suffix for path in folder.iterdir()]
+
+
 async def send(port: int, made: EmailMessage, *to: str) -> None:
     """Hand a mail to the sink, as any program would."""
     await aiosmtplib.send(
@@ -71,7 +75,7 @@ async def test_a_mail_is_kept_as_it_came(port: int, tmp_path: Path) -> None:
     assert (mail.sender, mail.subject) == ("Todo <todo@localhost>", "Reminder: Milk “fresh”")
     assert mail.text.splitlines() == [".leading dot", "plants \U0001f331"]
     assert mail.html.strip() == "<p>plants</p>"
-    assert [Path(name).suffix for name in os.listdir(tmp_path)] == [".eml"]
+    assert names(tmp_path) == [".eml"]
 
 
 async def test_mails_are_listed_in_the_order_they_came(port: int, tmp_path: Path) -> None:
