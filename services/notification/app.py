@@ -10,8 +10,10 @@ from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry, Counter
 
 from services.common.breaker import Clock
-from services.common.consumer import EVENT_BODY_LIMIT, EventMetrics, EventRoute, consumer_check
+from services.common.consumer import EVENT_BODY_LIMIT, BulkRoute, Consumer, EventMetrics, consumer_check
+from services.common.delivery import read_event
 from services.common.guard import require_app_token
+from services.common.letters import Letters
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
 from services.common.webapp import make_app, sidecar_check
@@ -41,11 +43,11 @@ def create_app(
         clock=clock,
         mails=Counter("reminder_mails", "Mails by what became of them.", ["outcome"], registry=registry),
     )
-    route = EventRoute(
-        mailer.handle,
-        consumer="notification",
+    consumer = Consumer(
         topic=REMINDERS,
-        sidecar=sidecar,
+        read=lambda delivery: (read_event(delivery), delivery.origin),
+        handle=mailer.handle_all,
+        letters=Letters(sidecar, consumer="notification", clock=clock),
         clock=clock,
         metrics=EventMetrics.in_registry(registry),
     )
@@ -55,10 +57,10 @@ def create_app(
         async with sidecar.opened():
             yield
 
-    checks = {"sidecar": sidecar_check(sidecar), "consumer": consumer_check(route.consumer)}
+    checks = {"sidecar": sidecar_check(sidecar), "consumer": consumer_check(consumer)}
     app = make_app(
         title="notification", registry=registry, checks=checks, lifespan=lifespan, body_limit=EVENT_BODY_LIMIT
     )
     guard = Depends(require_app_token(settings.app_api_token))
-    app.add_api_route("/events/reminders", route.endpoint, methods=["POST"], dependencies=[guard])
+    app.add_api_route("/events/reminders", BulkRoute(consumer).endpoint, methods=["POST"], dependencies=[guard])
     return app

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 from uuid import uuid4
 
 from prometheus_client import Counter
 
 from services.common.breaker import Clock
+from services.common.context import correlation_id, user_id
 from services.common.delivery import AnyEvent
 from services.common.failures import Refused, ServiceFailure, Unavailable
 from services.common.sidecar import Sidecar
-from services.common.verdicts import RefusedByRuleError
+from services.common.verdicts import RefusedByRuleError, kind_of
 from services.notification.intents import Intent, new_intent, next_step
 from services.notification.mail import Mail, compose, message_id_of, sender_domain
 from services.notification.neighbours import Neighbours
@@ -26,7 +29,11 @@ log = logging.getLogger(__name__)
 LastCheck = Callable[[], Awaitable[bool]]
 HandOver = Callable[[Account, Mail, LastCheck], Awaitable[Outcome]]
 
-_REMEMBERED = 1_000
+_REMEMBERED = 10_000
+# Mails of one batch that are on their way at the same time.
+_AT_ONCE = 10
+
+Value = TypeVar("Value")
 
 
 class Mailer:
@@ -38,9 +45,33 @@ class Mailer:
         self._sidecar, self._neighbours, self._hand_over = sidecar, neighbours, hand_over
         self._page, self._clock, self._mails = page, clock, mails
         self._token = uuid4().hex
+        self._room = asyncio.Semaphore(_AT_ONCE)
         self._busy: set[str] = set()
+        # Delivered again because of another reminder in its batch.
+        self._told: dict[str, None] = {}
         # What came of mails whose state could not be stored: without it they would have to be called unknown.
         self._unstored: dict[str, Intent] = {}
+
+    async def handle_all(self, items: Sequence[tuple[AnyEvent, Origin]]) -> None:
+        """Do what follows from each of many events, several at a time.
+
+        Raises:
+            Exception: one of them failed, the others are done; a failure that may pass goes before others.
+        """
+        results = await asyncio.gather(*(self._handle_one(*item) for item in items), return_exceptions=True)
+        failures = sorted(
+            (result for result in results if isinstance(result, Exception)),
+            key=lambda failure: kind_of(failure) != "transient",
+        )
+        if failures:
+            raise failures[0]
+
+    async def _handle_one(self, event: AnyEvent, origin: Origin) -> None:
+        async with self._room:
+            # The logs of the handler are about this event; each one runs in a context of its own.
+            correlation_id.set(event.correlation_id)
+            user_id.set(event.user_id)
+            await self.handle(event, origin)
 
     async def handle(self, event: AnyEvent, origin: Origin) -> None:
         """Do what follows from one event.
@@ -52,11 +83,14 @@ class Mailer:
         if not isinstance(event, ReminderEvent) or event.event_type != "reminder.due":
             return
         key = intent_key(event)
+        if key in self._told:
+            return
         if key in self._busy:
             raise Unavailable("this reminder's mail is being handed over")
         self._busy.add(key)
         try:
             await self._tell(event, await self._settle(event, origin, key))
+            _remember(self._told, key, None)
         except Refused as error:
             # The sidecar's rules are about this deployment; the reminder waits until they are right.
             raise Unavailable(str(error)) from error
@@ -132,9 +166,7 @@ class Mailer:
 
     async def _store(self, key: str, done: Intent) -> Intent:
         """Keep how it ended, in memory where the store is away: the reminder is delivered again until it is kept."""
-        self._unstored[key] = done
-        if len(self._unstored) > _REMEMBERED:
-            del self._unstored[next(iter(self._unstored))]
+        _remember(self._unstored, key, done)
         await self._sidecar.save_state(key, done.model_dump(mode="json"))
         self._unstored.pop(key, None)
         return done
@@ -154,3 +186,11 @@ class Mailer:
         log.info("reminder", extra={"state": intent.state, "message_id": intent.message_id, "task_id": event.task_id})
         if intent.state == "failed":
             raise RefusedByRuleError(f"the mail was refused: {intent.words}")
+
+
+def _remember(kept: dict[str, Value], key: str, value: Value) -> None:
+    """Keep the newest few thousand."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > _REMEMBERED:
+        del kept[next(iter(kept))]

@@ -17,6 +17,7 @@ from todoctl.core.events import ReminderEvent
 
 SECRET = "smtp"  # noqa: S105 - the name of a secret
 _KEEP_SECONDS = 30.0
+_KEEP_USERS = 10_000
 
 
 class Neighbours:
@@ -28,6 +29,7 @@ class Neighbours:
         self._sidecar, self._monotonic = sidecar, monotonic
         self._headers = {"x-service-token": service_token}
         self._account: tuple[float, Account] | None = None
+        self._recipients: dict[int, tuple[float, Recipient]] = {}
 
     async def account(self) -> Account:
         """The mail account; a changed secret counts within half a minute."""
@@ -36,12 +38,20 @@ class Neighbours:
         return self._account[1]
 
     async def recipient(self, user_id: int) -> Recipient | None:
-        """Whom the reminder is for; None where auth knows no such user."""
+        """Whom the reminder is for, as known half a minute ago at most; None where auth knows no such user."""
+        kept = self._recipients.get(user_id)
+        if kept and self._monotonic() - kept[0] <= _KEEP_SECONDS:
+            return kept[1]
         answer = await self._sidecar.invoke("auth", "GET", f"/internal/users/{user_id}")
         if answer.status_code == 404:
             return None
         user = _document(answer, "auth")
-        return Recipient(email=str(user["email"]), zone=str(user["zone"]))
+        found = Recipient(email=str(user["email"]), zone=str(user["zone"]))
+        self._recipients.pop(user_id, None)
+        self._recipients[user_id] = (self._monotonic(), found)
+        if len(self._recipients) > _KEEP_USERS:
+            del self._recipients[next(iter(self._recipients))]
+        return found
 
     async def is_current(self, event: ReminderEvent) -> bool:
         """Whether the reminder still stands: not moved, its task still open."""

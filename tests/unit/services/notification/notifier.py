@@ -25,7 +25,7 @@ from services.notification.post import Limits
 from tests.unit.services.fake_broker import FakeClock
 from tests.unit.services.fake_sidecar import FakeSidecar
 from tests.unit.services.notification.smtp_server import SmtpServer
-from tests.unit.services.records import origin_headers, record, single_body
+from tests.unit.services.records import bulk_body, record
 from todoctl.core.dead_letters import DeadLetter
 
 TOPIC = "reminders"
@@ -75,11 +75,15 @@ class Notifier:
 
     async def deliver(self, value: bytes | None = None, *, offset: int = 1) -> str:
         """Deliver one record as daprd does; its status."""
-        content = single_body(record(TOPIC) if value is None else value, TOPIC)
-        headers = origin_headers(TOPIC, offset=offset) | GUARD
-        answer = await self.http.post("/events/reminders", content=content, headers=headers)
+        [status] = await self.deliver_all([record(TOPIC) if value is None else value], offset=offset)
+        return status
+
+    async def deliver_all(self, values: list[bytes], *, offset: int = 1) -> list[str]:
+        """Deliver many records of one partition; their statuses."""
+        content = bulk_body(values, TOPIC, first_offset=offset)
+        answer = await self.http.post("/events/reminders", content=content, headers=GUARD)
         assert answer.status_code == 200
-        return str(answer.json()["status"])
+        return [str(entry["status"]) for entry in answer.json()["statuses"]]
 
     @property
     def mails(self) -> list[EmailMessage]:

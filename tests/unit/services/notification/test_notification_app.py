@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.services.notification.notifier import GUARD, TOPIC, Notifier, running
 from tests.unit.services.notification.smtp_server import DROP, STALL, TAKE_AND_DROP
-from tests.unit.services.records import bad_records, record
-from todoctl.core.events import ReminderEvent
+from tests.unit.services.records import MOMENT, bad_records, record
+from todoctl.core.events import ReminderDetail, ReminderEvent
 
 REMINDER = record(TOPIC)
 MESSAGE_ID = "<reminder-9-1896080400000000@todo.example>"
@@ -254,6 +254,25 @@ async def test_a_process_that_lost_its_claim_sends_nothing(notifier: Notifier) -
     assert await delivery == "RETRY"
     assert await notifier.deliver(REMINDER) == "SUCCESS"
     assert len(notifier.mails) == 1
+
+
+async def test_of_a_batch_each_reminder_gets_what_is_due_to_it(notifier: Notifier) -> None:
+    """One refused for good, one of nobody, one unreadable, the same one twice: the others get their mail, once."""
+    detail = ReminderDetail(reminder_id=9, trigger_at=MOMENT, due_date=MOMENT, title="Milk")
+    values = [record(TOPIC, payload=detail.model_copy(update={"reminder_id": number})) for number in range(1, 21)]
+    values += [
+        record(TOPIC, user_id=99, payload=detail.model_copy(update={"reminder_id": 99})),
+        b"garbage",
+        values[0],
+        record(TOPIC, event_type="reminder.sent"),
+    ]
+    statuses = await notifier.deliver_all(values)
+    while "RETRY" in statuses:
+        statuses = await notifier.deliver_all(values)
+    assert len(notifier.mails) == 20
+    assert len({mail["Message-ID"] for mail in notifier.mails}) == 20
+    assert sorted(letter.error_class for letter in notifier.letters) == ["RefusedByRuleError", "UnreadableRecordError"]
+    assert sorted(notifier.told) == ["reminder.failed", *["reminder.sent"] * 20]
 
 
 async def test_each_bad_record_gives_exactly_one_letter(notifier: Notifier) -> None:
