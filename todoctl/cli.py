@@ -31,7 +31,10 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("open", "Print every address; on a terminal open the page."),
         ("smoke", "Play the main job through the public API and show its timeline."),
     ),
-    "Data": (("db", "Show or migrate the database schema."),),
+    "Data": (
+        ("db", "Show or migrate the database schema."),
+        ("mail", "List, show and open the mails that the local sink keeps."),
+    ),
     "Setup": (
         ("tools", "List or install the programs that the local environment runs."),
         ("env", "List environments and show where each setting comes from."),

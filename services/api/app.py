@@ -1,4 +1,4 @@
-"""The application: routes in front, PostgreSQL and the sidecar behind, the relay and the upkeep beside."""
+"""The application: routes in front, PostgreSQL and the sidecar behind; relay, reminders and upkeep beside."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Any
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from services.api.internal import make_router
+from services.api.alarms import Alarms
+from services.api.internal import make_job_router, make_router
 from services.api.metrics import ApiMetrics
 from services.api.parts import Parts
 from services.api.publishing import Publisher
 from services.api.relay import Relay
+from services.api.reminders import Reminders
 from services.api.routes import router
 from services.api.upkeep import Upkeep
 from services.api.writes import Writer
@@ -44,6 +46,8 @@ def create_app(
     """The task service; it owns `sidecar` and `database` from here and closes them when it stops."""
     metrics = ApiMetrics(registry)
     upkeep = Upkeep(database, metrics=metrics, clock=clock)
+    reminders = Reminders(database, metrics=metrics)
+    alarms = Alarms(sidecar, wake=reminders.wake, metrics=metrics, clock=clock)
     relay = Relay(
         url=settings.database_url,
         publisher=Publisher(sidecar, metrics=metrics, clock=clock),
@@ -52,7 +56,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with sidecar.opened(), _running(relay.run(), upkeep.run()):
+        async with sidecar.opened(), _running(relay.run(), upkeep.run(), reminders.run(), alarms.run()):
             yield
         await database.aclose()
 
@@ -67,13 +71,14 @@ def create_app(
     rate = settings.rate_limit_per_second
     app.state.verifier = TokenVerifier.through(sidecar, settings, clock)
     app.state.parts = Parts(
-        writer=Writer(database, clock),
+        writer=Writer(database, clock, remind=alarms.at),
         database=database,
         metrics=metrics,
         buckets=TokenBuckets(rate=rate, burst=2 * rate, monotonic=time.monotonic),
     )
     app.include_router(router)
     app.include_router(make_router(settings))
+    app.include_router(make_job_router(settings, reminders.wake))
     return app
 
 

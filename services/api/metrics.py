@@ -27,6 +27,8 @@ class ApiMetrics:
         )
         self.entries = Gauge("outbox_entries", "Events still to be published.", registry=registry)
         self.oldest_age = Gauge("outbox_oldest_age_seconds", "Age of the oldest such event.", registry=registry)
+        self.reminders = Counter("reminders_due_total", "Reminders put into the outbox.", registry=registry)
+        self.alarms = Counter("reminder_alarms_total", "Jobs for reminders.", ("outcome",), registry=registry)
         self.relay_leads = Gauge("outbox_relay_leads", "Whether this process publishes.", registry=registry)
 
     @contextmanager

@@ -160,3 +160,9 @@ class TaskSearch(TaskQuery):
     """A query that must say what to look for."""
 
     q: Annotated[Text, Field(min_length=1)] = Field(description="Part of the title or the description, in any case.")
+
+
+class ReminderStanding(BaseModel):
+    """Whether a reminder still stands: not moved, its task still open."""
+
+    current: bool

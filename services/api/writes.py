@@ -38,6 +38,7 @@ class Answer:
     body: str
     version: int
     outcome: str = "done"
+    reminds_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ _Decide = Callable[[AsyncSession, datetime], Awaitable[_Written]]
 class Writer:
     """All writes to tasks; those of one user follow each other."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database, self._clock = database, clock
+    def __init__(self, database: Database, clock: Clock, *, remind: Callable[[datetime], None]) -> None:
+        self._database, self._clock, self._remind = database, clock, remind
 
     async def create(self, ticket: Ticket, wanted: NewTask, *, user_zone: str) -> Answer:
         """Store a new task."""
@@ -100,9 +101,12 @@ class Writer:
     async def _write(self, ticket: Ticket, decide: _Decide) -> Answer:
         try:
             async with self._database.transaction() as session:
-                return await self._decide_once(session, ticket, decide)
+                answer = await self._decide_once(session, ticket, decide)
         except handlers.InvalidFieldError as error:
             raise field_problem(error.field, error.message) from error
+        if answer.reminds_at is not None:
+            self._remind(answer.reminds_at)
+        return answer
 
     async def _decide_once(self, session: AsyncSession, ticket: Ticket, decide: _Decide) -> Answer:
         user_seq = await store.next_seq(session, ticket.user_id)
@@ -140,7 +144,10 @@ async def _next_task(session: AsyncSession, order: NextOccurrence, now: datetime
 
 def _answer(written: _Written) -> Answer:
     body = "" if written.status == 204 else TaskView.model_validate(written.task).model_dump_json()
-    return Answer(written.status, body, written.task.version, "done" if written.changed else "unchanged")
+    reminder = written.task.reminder
+    reminds_at = reminder.trigger_at if written.changed and reminder and reminder.state == "scheduled" else None
+    outcome = "done" if written.changed else "unchanged"
+    return Answer(written.status, body, written.task.version, outcome, reminds_at)
 
 
 def _kept(ticket: Ticket, answer: Answer, now: datetime) -> IdempotencyKey:

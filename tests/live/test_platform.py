@@ -22,8 +22,8 @@ def test_status_is_healthy_and_complete(platform: Platform) -> None:
     status = platform.must("status", "-o", "json").json()
     assert status["environment"] == "local"
     assert status["healthy"] is True
-    services = ("auth", "api", "recurring", "audit")
-    wanted = {"postgres", "kafka", "scheduler", *services, *(f"{name}-daprd" for name in services)}
+    services = ("auth", "api", "recurring", "notification", "audit")
+    wanted = {"postgres", "kafka", "scheduler", "mailsink", *services, *(f"{name}-daprd" for name in services)}
     assert {part["name"] for part in status["parts"]} == wanted
     for part in status["parts"]:
         assert part["healthy"] is True, part
@@ -50,6 +50,7 @@ def test_smoke_tells_its_timeline(platform: Platform) -> None:
         "event on the topic",
         "next occurrence",
         "audit rows",
+        "reminder mail",
     ]
     times = [link["seconds"] for link in links[2:]]
     assert times == sorted(times)
@@ -60,7 +61,7 @@ def test_doctor_finds_nothing_wrong(platform: Platform) -> None:
     findings = platform.must("doctor", "-o", "json").json()
     assert not [finding for finding in findings if finding["verdict"] == "fail"]
     probes = [finding for finding in findings if finding["check"].startswith("subscription ")]
-    assert len(probes) == 5
+    assert len(probes) == 6
     assert all("probe record was consumed" in finding["seen"] for finding in probes)
 
 

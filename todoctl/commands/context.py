@@ -58,14 +58,22 @@ def _beside(current: Settings, path: Path) -> Path:
 
 def run_smoke(current: Settings, chart: Values, *, output: Output = Output.table, seconds: float = 30) -> None:
     """Play the smoke chain and show its timeline."""
+    from todoctl.adapters import mails
     from todoctl.adapters.api import Api
     from todoctl.operations import smoke
     from todoctl.operations.local import readiness, state
 
     recorded = state.load(current, chart)
     links = []
+    began = datetime.now(UTC)
     with Api(state.addresses(recorded)) as api:
-        chain = smoke.play(api, readiness.broker(recorded), now=datetime.now(UTC), deadline_seconds=seconds)
+        chain = smoke.play(
+            api,
+            readiness.broker(recorded),
+            lambda: mails.read(recorded.folders.mails, since=began),
+            clock=lambda: datetime.now(UTC),
+            deadline_seconds=seconds,
+        )
         for link in chain:
             links.append(link)
             if output is Output.table:

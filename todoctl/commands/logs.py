@@ -11,7 +11,7 @@ import typer
 from todoctl import screen
 from todoctl.commands import context
 from todoctl.core.logs import LEVELS, LogLine, parse_duration, parse_time
-from todoctl.core.parts import Folders, sidecar_name
+from todoctl.core.parts import Folders, sends_mail, sidecar_name
 from todoctl.core.values import Values
 from todoctl.errors import UnhealthyError, UsageError
 from todoctl.operations.local import logs, state
@@ -53,7 +53,7 @@ def main(
 def _parts(values: Values, names: list[str]) -> list[str]:
     """The parts meant by the names; a service means itself and its sidecar."""
     services = {name: (name, sidecar_name(name)) for name in values.services}
-    single = ["postgres", "kafka", "scheduler"]
+    single = ["postgres", "kafka", "scheduler", *(["mailsink"] if sends_mail(values) else [])]
     every = [*single, *(part for pair in services.values() for part in pair)]
     if unknown := [name for name in names if name not in every]:
         raise UsageError(f"no part is called {', '.join(unknown)}; there are: {', '.join(every)}")

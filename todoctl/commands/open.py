@@ -9,7 +9,7 @@ import typer
 
 from todoctl import screen
 from todoctl.commands import context
-from todoctl.core.parts import LOOPBACK, sidecar_port
+from todoctl.core.parts import LOOPBACK, sends_mail, sidecar_port
 from todoctl.operations.local import state
 from todoctl.screen import Output
 
@@ -32,6 +32,8 @@ def main(
     urls |= {f"{name} metrics": f"{urls[name]}/metrics" for name in values.services}
     urls |= {f"{name} sidecar": f"http://{LOOPBACK}:{ports[sidecar_port(name, 'http')]}" for name in values.services}
     urls |= {"kafka": f"{LOOPBACK}:{ports['kafka']}", "postgres": f"{LOOPBACK}:{ports['postgres']}"}
+    if sends_mail(values):
+        urls["mail sink"] = f"{LOOPBACK}:{ports['mailsink']}"
     screen.show(urls, output, lambda: screen.pairs(urls))
     if browser and output is Output.table and sys.stdout.isatty():
         typer.launch(urls["api"])

@@ -66,7 +66,12 @@ def statestore(values: Values, connection_secret: str) -> Document:
 
 def secretstore(values: Values, secrets_file: str) -> Document:
     """The secret store of one machine: a file that only its owner reads."""
-    return _component(values.dapr.secretstore.name, "secretstores.local.file", "v1", {"secretsFile": secrets_file})
+    return _component(
+        values.dapr.secretstore.name,
+        "secretstores.local.file",
+        "v1",
+        {"secretsFile": secrets_file, "multiValued": "true"},
+    )
 
 
 def subscriptions(values: Values, app: str) -> list[Document]:
@@ -118,14 +123,15 @@ def configuration(values: Values, app: str, *, names_database: str) -> Document:
             },
             "tracing": {"samplingRate": values.dapr.tracing.sampling_rate},
             "metrics": {"enabled": True, "http": {"increasedCardinality": False}},
-            "secrets": {"scopes": [_secret_scope(values)]},
+            "secrets": {"scopes": [_secret_scope(values, app)]},
         },
     }
 
 
-def _secret_scope(values: Values) -> Document:
+def _secret_scope(values: Values, app: str) -> Document:
     # The state store's connection string is for the component, not for application code.
-    return {"storeName": values.dapr.secretstore.name, "defaultAccess": "deny", "allowedSecrets": []}
+    allowed = list(values.services[app].secrets)
+    return {"storeName": values.dapr.secretstore.name, "defaultAccess": "deny", "allowedSecrets": allowed}
 
 
 def _scopes(names: Mapping[str, tuple[str, ...]]) -> str:

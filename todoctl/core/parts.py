@@ -10,12 +10,14 @@ from typing import Literal
 
 from todoctl.core.values import Values
 
-Kind = Literal["database", "broker", "scheduler", "service", "sidecar"]
+Kind = Literal["database", "broker", "scheduler", "mail", "service", "sidecar"]
 
 DATABASE_NAME = "todo"
 OWNER_ROLE = "todo_owner"
 OPERATOR_ROLE = "todo_operator"
 STATE_SECRET = "statestore-connection"  # noqa: S105 - the name of a secret
+MAIL_SECRET = "smtp"  # noqa: S105 - the name of a secret
+MAIL_SENDER = "Todo <todo@localhost>"
 LOOPBACK = "127.0.0.1"
 
 # All below 32768: above it the system gives ports to outgoing connections, and any of them may hold one for a while.
@@ -27,6 +29,7 @@ DEFAULT_PORTS = {
     "scheduler-health": 8080,
     "scheduler-etcd-client": 2379,
     "scheduler-etcd-peer": 2380,
+    "mailsink": 1025,
 }
 _SIDECAR_PORTS = {"http": 3500, "grpc": 4500, "internal": 5500, "metrics": 9190}
 
@@ -51,6 +54,11 @@ class Folders:
     def logs(self) -> Path:
         """One log file per part."""
         return self.root / "log"
+
+    @property
+    def mails(self) -> Path:
+        """The mails that the sink keeps."""
+        return self.data / "mails"
 
     @property
     def run(self) -> Path:
@@ -144,9 +152,16 @@ def make_parts(site: Site) -> tuple[Part, ...]:
     parts = [_postgres(site), _kafka(site)]
     if any(service.jobs for service in site.values.services.values()):
         parts.append(_scheduler(site))
+    if sends_mail(site.values):
+        parts.append(_mailsink(site))
     for name in site.values.services:
         parts += [_service(site, name), _sidecar(site, name)]
     return tuple(parts)
+
+
+def sends_mail(values: Values) -> bool:
+    """Whether a service may read the mail account: then this machine has a sink for its mails."""
+    return any(MAIL_SECRET in service.secrets for service in values.services.values())
 
 
 def _postgres(site: Site) -> Part:
@@ -223,6 +238,17 @@ def _scheduler(site: Site) -> Part:
     )
 
 
+def _mailsink(site: Site) -> Part:
+    """A mail server for this machine alone: it keeps every mail and sends none on."""
+    return Part(
+        name="mailsink",
+        kind="mail",
+        argv=(str(site.programs.python), "-P", "-m", "services.mailsink"),
+        ports={"smtp": site.ports["mailsink"]},
+        env={"HOST": LOOPBACK, "PORT": str(site.ports["mailsink"]), "MAIL_FOLDER": str(site.folders.mails)},
+    )
+
+
 def _service(site: Site, name: str) -> Part:
     service = site.values.services[name]
     env = {
@@ -237,6 +263,9 @@ def _service(site: Site, name: str) -> Part:
         "STATE_STORE_NAME": site.values.dapr.statestore.name,
         "SECRET_STORE_NAME": site.values.dapr.secretstore.name,
     }
+    if "api" in site.values.services and service.secrets:
+        # Where the links in its mails lead.
+        env["PUBLIC_URL"] = f"http://{LOOPBACK}:{site.ports['api']}"
     needs: tuple[str, ...] = ()
     if service.database:
         env["DATABASE_URL"] = site.secrets.database_url(service.database.role, site.ports["postgres"])

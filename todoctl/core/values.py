@@ -55,6 +55,7 @@ class Service(Section):
     database: Database | None = None
     state: bool = False
     jobs: bool = False
+    secrets: tuple[Name, ...] = ()
     publishes: tuple[Name, ...] = ()
     subscribes: tuple[Subscription, ...] = ()
     invokes: tuple[Invocation, ...] = ()

@@ -1,4 +1,4 @@
-"""Plays the main job through the public API: a recurring task is completed and gets its next occurrence by events."""
+"""Plays the main job through the public API: a recurring task gets its next occurrence, a reminder becomes a mail."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from uuid import uuid4
 
 from todoctl.adapters import kafka
 from todoctl.adapters.api import Api
+from todoctl.adapters.mails import Mail
 from todoctl.core.events import TASK_EVENTS
 from todoctl.errors import UnhealthyError
+
+_REMINDER_AHEAD = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,14 @@ class Link:
     seen: str
 
 
-def play(api: Api, broker: kafka.Broker, *, now: datetime, deadline_seconds: float) -> Iterator[Link]:
+def play(
+    api: Api,
+    broker: kafka.Broker,
+    kept_mails: Callable[[], list[Mail]],
+    *,
+    clock: Callable[[], datetime],
+    deadline_seconds: float,
+) -> Iterator[Link]:
     """Walk the chain; yields each link as it is seen.
 
     Raises:
@@ -39,9 +49,11 @@ def play(api: Api, broker: kafka.Broker, *, now: datetime, deadline_seconds: flo
     api.register(email, password)
     api.log_in(email, password)
     yield Link("account", time.monotonic() - since, "registered and logged in")
-    task = api.create_task(_task(now), correlation=correlation)
+    task = api.create_task(_task(clock()), correlation=correlation)
     yield Link("task created", time.monotonic() - since, f"task {task['id']}, daily, due {task['due_date']}")
     offsets = kafka.end_offsets(broker, TASK_EVENTS)
+    due = clock() + _REMINDER_AHEAD
+    reminder = api.create_task(_reminder(due), correlation=correlation)
     since = time.monotonic()
     deadline = since + deadline_seconds
     api.complete_task(task["id"], correlation=correlation)
@@ -54,6 +66,10 @@ def play(api: Api, broker: kafka.Broker, *, now: datetime, deadline_seconds: flo
         deadline, lambda: _audited(api, wanted), "audit rows: audit has not written them (todoctl logs audit)"
     )
     yield Link("audit rows", time.monotonic() - since, f"{rows} rows of both tasks")
+    mail = _until(deadline, lambda: _reminded(kept_mails(), reminder["id"], email), _missing_mail(reminder["id"]))
+    late = (mail.kept_at - due).total_seconds()
+    yield Link("reminder mail", time.monotonic() - since, f"{mail.message_id}, kept {late:.2f} s after it was due")
+    api.delete_task(reminder["id"])
     api.delete_task(successor["id"])
     api.delete_task(task["id"])
 
@@ -65,6 +81,18 @@ def _task(now: datetime) -> dict[str, Any]:
         "recurrence_rule": {"frequency": "daily"},
         "tags": ["smoke"],
     }
+
+
+def _reminder(due: datetime) -> dict[str, Any]:
+    return {"title": "todoctl smoke", "due_date": due.isoformat(), "reminder_offset": "PT0S", "tags": ["smoke"]}
+
+
+def _reminded(kept: list[Mail], task_id: int, email: str) -> Mail | None:
+    return next((mail for mail in kept if mail.task_id == task_id and mail.to == email), None)
+
+
+def _missing_mail(task_id: int) -> str:
+    return f"reminder mail: the reminder of task {task_id} is due, no mail was kept (todoctl logs api notification)"
 
 
 def _event(broker: kafka.Broker, offsets: dict[int, int], task_id: int, since: float, deadline: float) -> Link:
@@ -97,7 +125,8 @@ def _audited(api: Api, wanted: set[tuple[int, str]]) -> int | None:
         for row in api.audit_logs(resource_type="task")
         if str(row.get("resource_id", "")).isdigit()
     ]
-    return len(seen) if wanted <= set(seen) else None
+    tasks = {task for task, _ in wanted}
+    return sum(task in tasks for task, _ in seen) if wanted <= set(seen) else None
 
 
 def _until(deadline: float, look: Callable[[], Any], missing: str) -> Any:

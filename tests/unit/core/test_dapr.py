@@ -134,10 +134,15 @@ def test_no_secret_is_in_a_document(app: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("app", VALUES.services)
 def test_the_configuration_keeps_secrets_from_the_app_and_ids_out_of_metrics(app: str) -> None:
-    """The app may read no secret through its sidecar, metrics have no label per path, nothing is traced by default."""
+    """The app may read only the secrets that its entry names, metrics have no label per path, nothing is traced by default."""
     spec = dapr.configuration(VALUES, app, names_database="/data/names.sqlite")["spec"]
     (scope,) = spec["secrets"]["scopes"]
-    assert scope == {"storeName": VALUES.dapr.secretstore.name, "defaultAccess": "deny", "allowedSecrets": []}
+    assert scope == {
+        "storeName": VALUES.dapr.secretstore.name,
+        "defaultAccess": "deny",
+        "allowedSecrets": list(VALUES.services[app].secrets),
+    }
+    assert STATE_SECRET not in scope["allowedSecrets"]
     assert spec["metrics"]["http"] == {"increasedCardinality": False}
     assert spec["tracing"] == {"samplingRate": "0"}
     assert spec["nameResolution"]["component"] == "sqlite"

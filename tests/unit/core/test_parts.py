@@ -26,8 +26,8 @@ def option(part: Part, name: str) -> str:
 
 
 def test_there_is_a_part_for_everything() -> None:
-    """Database, broker, scheduler, and each service with its sidecar."""
-    assert set(PARTS) == {"postgres", "kafka", "scheduler", *APPS, *map(sidecar_name, APPS)}
+    """Database, broker, scheduler, a sink for mails, and each service with its sidecar."""
+    assert set(PARTS) == {"postgres", "kafka", "scheduler", "mailsink", *APPS, *map(sidecar_name, APPS)}
 
 
 def test_without_jobs_there_is_no_scheduler() -> None:
@@ -36,6 +36,12 @@ def test_without_jobs_there_is_no_scheduler() -> None:
     parts = {part.name: part for part in make_parts(site(values, Path("/srv")))}
     assert "scheduler" not in parts
     assert "--scheduler-host-address" not in parts["api-daprd"].argv
+
+
+def test_without_mails_there_is_no_sink() -> None:
+    """The sink runs only where a service may read the mail account."""
+    values = Values.model_validate(document(api={"port": 8000}))
+    assert "mailsink" not in {part.name for part in make_parts(site(values, Path("/srv")))}
 
 
 def test_default_ports_are_unique() -> None:

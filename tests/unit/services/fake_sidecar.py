@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -42,6 +43,8 @@ class FakeSidecar:
     loaded: bool = True
     records: list[Record] = field(default_factory=list)
     state: dict[str, bytes] = field(default_factory=dict)
+    state_away: bool = False
+    etags: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
     calls: list[httpx.Request] = field(default_factory=list)
 
@@ -119,17 +122,36 @@ class FakeSidecar:
             return _error(500, "ERR_DIRECT_INVOKE", f"failed to invoke, id: {app}, err: couldn't find service: {app}")
         headers = {**request.headers, "dapr-api-token": self.app_token, "host": "app"}
         async with httpx.AsyncClient(transport=httpx.ASGITransport(self.apps[app]), base_url="http://app") as client:
-            return await client.request(request.method, f"/{path}", content=request.content, headers=headers)
+            return await client.request(
+                request.method, f"/{path}?{request.url.query.decode()}", content=request.content, headers=headers
+            )
 
     def _state(self, key: list[str], request: httpx.Request) -> httpx.Response:
+        if self.state_away:
+            return _error(500, "ERR_STATE_GET", "failed to connect to the database")
         if request.method == "GET":
-            found = self.state.get("/".join(key))
-            return httpx.Response(204) if found is None else httpx.Response(200, content=found)
+            name = "/".join(key)
+            if name not in self.state:
+                return httpx.Response(204)
+            return httpx.Response(200, content=self.state[name], headers={"etag": self.etags.get(name, "")})
         entries = json.loads(request.content)
         if not isinstance(entries, list):
             return _error(400, "ERR_MALFORMED_REQUEST", "not a list")
-        self.state |= {entry["key"]: json.dumps(entry["value"]).encode() for entry in entries}
+        for entry in entries:
+            if (refusal := self._taken(entry)) is not None:
+                return refusal
+            self.state[entry["key"]] = json.dumps(entry["value"]).encode()
+            self.etags[entry["key"]] = str(uuid4())
         return httpx.Response(204)
+
+    def _taken(self, entry: dict[str, Any]) -> httpx.Response | None:
+        """As PostgreSQL's component answers (seen with 1.16.0): 409 for an old ETag, 500 where the key is taken."""
+        is_first = entry.get("options", {}).get("concurrency") == "first-write"
+        if "etag" in entry and self.etags.get(entry["key"]) != entry["etag"]:
+            return _error(409, "ERR_STATE_SAVE", "possible etag mismatch. error from state store")
+        if is_first and "etag" not in entry and entry["key"] in self.state:
+            return _error(500, "ERR_STATE_SAVE", "failed saving state in state store statestore: no item was updated")
+        return None
 
 
 def raw_delivery(record: Record) -> dict[str, Any]:

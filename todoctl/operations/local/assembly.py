@@ -14,7 +14,7 @@ import yaml
 from todoctl.adapters import postgres
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core import dapr
-from todoctl.core.parts import LOOPBACK, STATE_SECRET, Part, Programs, Site, make_parts
+from todoctl.core.parts import LOOPBACK, MAIL_SECRET, MAIL_SENDER, STATE_SECRET, Part, Programs, Site, make_parts
 from todoctl.core.values import Values
 from todoctl.operations.local.state import State
 
@@ -124,12 +124,13 @@ class Assembly:
         folder = folders.config / "dapr" / app
         resources = folder / "resources"
         resources.mkdir(parents=True, exist_ok=True)
-        store = self.values.dapr.statestore
-        content = (
-            {STATE_SECRET: secrets.database_url(store.role, ports["postgres"])}
-            if self.values.services[app].state
-            else {}
-        )
+        store, service = self.values.dapr.statestore, self.values.services[app]
+        content: dict[str, Any] = {}
+        if service.state:
+            content[STATE_SECRET] = secrets.database_url(store.role, ports["postgres"])
+        if MAIL_SECRET in service.secrets:
+            sink = {"host": LOOPBACK, "port": str(ports["mailsink"]), "tls": "none", "sender": MAIL_SENDER}
+            content[MAIL_SECRET] = sink
         changed = write_if_changed(folder / "secrets.json", json.dumps(content), mode=0o600)
         documents = dapr.resources(
             self.values,

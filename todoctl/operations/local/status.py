@@ -104,7 +104,7 @@ def _part(
         healthy=missing is None,
         state=_word(pid, missing, usage),
         detail=missing or "",
-        version=versions.get(part.name, __version__ if part.kind == "service" else None),
+        version=versions.get(part.name, __version__ if part.kind in {"service", "mail"} else None),
         address=f"{LOOPBACK}:{part.port}",
         pid=pid,
         uptime_seconds=round(time.time() - usage.started_at, 1) if usage else None,

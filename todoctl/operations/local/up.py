@@ -113,6 +113,8 @@ def _steps(up: Up) -> list[Step]:
     ]
     if "scheduler" in parts:
         steps.append(Step("scheduler", starter(up, "scheduler"), frozenset({"tool scheduler"})))
+    if "mailsink" in parts:
+        steps.append(Step("mailsink", starter(up, "mailsink"), frozenset()))
     for name, service in up.values.services.items():
         needs = {"schema"} if service.database else set()
         steps.append(Step(name, starter(up, name), frozenset(needs)))

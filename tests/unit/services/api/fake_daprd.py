@@ -61,6 +61,8 @@ class FakeDaprd:
     failing: Refusal = nothing_refused
     refusing: Refusal = nothing_refused
     hold: asyncio.Event | None = None
+    scheduler_away: bool = False
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     largest_bulk: int = 0
@@ -100,7 +102,7 @@ class FakeDaprd:
                 lanes[record.key, record.topic].append(record.data["user_seq"])
         return lanes
 
-    async def _answer(self, request: httpx.Request) -> httpx.Response:
+    async def _answer(self, request: httpx.Request) -> httpx.Response:  # noqa: PLR0911 - one per route
         path = request.url.path
         self.calls[path] += 1
         if self.away:
@@ -110,6 +112,8 @@ class FakeDaprd:
             return httpx.Response(204)
         if path == "/v1.0/invoke/auth/method/.well-known/jwks.json":
             return httpx.Response(200, json={"keys": [self._jwk()]})
+        if path.startswith("/v1.0-alpha1/jobs/"):
+            return await self._job(path.rpartition("/")[2], json.loads(request.content))
         topic = path.rpartition("/")[2]
         if self.forbidden and topic != "dlq-events":
             return httpx.Response(403, json={"errorCode": "ERR_PUBSUB_FORBIDDEN", "message": "not in scope"})
@@ -118,6 +122,15 @@ class FakeDaprd:
         if path.startswith("/v1.0/publish/pubsub/"):
             return await self._single(topic, request)
         return httpx.Response(404, json={"errorCode": "ERR_DIRECT_INVOKE", "message": "no such route"})
+
+    async def _job(self, name: str, job: dict[str, Any]) -> httpx.Response:
+        if self.scheduler_away:
+            # The real one waits for its scheduler; the client gives up.
+            await asyncio.sleep(0)
+            return httpx.Response(500, json={"errorCode": "DAPR_SCHEDULER_SCHEDULE_JOB", "message": "unavailable"})
+        assert set(job) == {"dueTime", "data", "overwrite"}
+        self.jobs[name] = job
+        return httpx.Response(204)
 
     async def _bulk(self, topic: str, entries: list[dict[str, Any]]) -> httpx.Response:
         self.largest_bulk = max(self.largest_bulk, len(entries))

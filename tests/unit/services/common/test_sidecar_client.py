@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime, timedelta, timezone
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -164,3 +167,33 @@ async def test_an_answer_that_is_no_json() -> None:
     )
     with pytest.raises(Unavailable, match="502"):
         await sidecar.publish_bulk("task-events", [BulkEntry("a", {})])
+
+
+async def test_a_state_is_replaced_only_where_it_is_as_it_was_seen(fake: FakeSidecar, sidecar: Sidecar) -> None:
+    """Inserted where there is none, replaced at its ETag; otherwise it stays, and the caller hears of it."""
+    assert await sidecar.versioned_state("a") is None
+    assert await sidecar.replace_state("a", {"n": 1}, etag=None) is True
+    assert await sidecar.replace_state("a", {"n": 2}, etag=None) is False
+    seen = await sidecar.versioned_state("a")
+    assert seen is not None
+    assert await sidecar.replace_state("a", {"n": 3}, etag=seen[1]) is True
+    assert await sidecar.replace_state("a", {"n": 4}, etag=seen[1]) is False
+    assert (await sidecar.versioned_state("a") or ({}, ""))[0] == {"n": 3}
+    fake.state_away = True
+    with pytest.raises(Unavailable):
+        await sidecar.replace_state("a", {}, etag=None)
+
+
+async def test_a_job_has_data_and_replaces_its_namesake() -> None:
+    """Without data 1.16 never delivers it."""
+    seen: list[httpx.Request] = []
+
+    async def take(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(204)
+
+    sidecar = Sidecar(http_port=1, api_token="t", transport=httpx.MockTransport(take))
+    due = datetime(2030, 1, 31, 10, tzinfo=timezone(timedelta(hours=1)))
+    await sidecar.schedule_job("reminders-1", due=due, data={"due": 1})
+    assert (seen[0].method, seen[0].url.path) == ("POST", "/v1.0-alpha1/jobs/reminders-1")
+    assert json.loads(seen[0].content) == {"dueTime": "2030-01-31T09:00:00Z", "data": {"due": 1}, "overwrite": True}

@@ -1,0 +1,1 @@
+"""The notification service: a reminder that is due becomes one e-mail."""

@@ -1,0 +1,66 @@
+"""The HTTP application of notification: the route of its subscription to reminders."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import Depends, FastAPI
+from prometheus_client import CollectorRegistry, Counter
+
+from services.common.breaker import Clock
+from services.common.consumer import EVENT_BODY_LIMIT, BulkRoute, Consumer, EventMetrics, consumer_check
+from services.common.delivery import read_event
+from services.common.guard import require_app_token
+from services.common.letters import Letters
+from services.common.settings import ServiceSettings
+from services.common.sidecar import Sidecar
+from services.common.webapp import make_app, sidecar_check
+from services.notification.handlers import Mailer
+from services.notification.neighbours import Neighbours
+from services.notification.post import Limits, hand_over
+from todoctl.core.events import REMINDERS
+
+_LIMITS = Limits()
+
+
+def create_app(
+    *,
+    settings: ServiceSettings,
+    sidecar: Sidecar,
+    clock: Clock,
+    registry: CollectorRegistry,
+    page: str = "",
+    limits: Limits = _LIMITS,
+) -> FastAPI:
+    """The application; it connects to nothing before it is asked something. `page` is where links lead."""
+    mailer = Mailer(
+        sidecar,
+        Neighbours(sidecar, service_token=settings.service_token),
+        hand_over=partial(hand_over, limits=limits),
+        page=page.rstrip("/"),
+        clock=clock,
+        mails=Counter("reminder_mails", "Mails by what became of them.", ["outcome"], registry=registry),
+    )
+    consumer = Consumer(
+        topic=REMINDERS,
+        read=lambda delivery: (read_event(delivery), delivery.origin),
+        handle=mailer.handle_all,
+        letters=Letters(sidecar, consumer="notification", clock=clock),
+        clock=clock,
+        metrics=EventMetrics.in_registry(registry),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with sidecar.opened():
+            yield
+
+    checks = {"sidecar": sidecar_check(sidecar), "consumer": consumer_check(consumer)}
+    app = make_app(
+        title="notification", registry=registry, checks=checks, lifespan=lifespan, body_limit=EVENT_BODY_LIMIT
+    )
+    guard = Depends(require_app_token(settings.app_api_token))
+    app.add_api_route("/events/reminders", BulkRoute(consumer).endpoint, methods=["POST"], dependencies=[guard])
+    return app
