@@ -20,7 +20,7 @@ def main(
 ) -> None:
     """Play the main job through the public API and show its timeline.
 
-    Creates a recurring task, completes it, and follows it: request, event on the topic, next occurrence, audit rows.
+    Creates a recurring task, completes it, and follows it: request, event on the topic, next occurrence, audit rows, and the message on an open socket.
     Exit 3 names the link that is missing.
     """
     settings = context.settings(ctx)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from todoctl.core.dapr import replica_environ
 from todoctl.core.values import Values
 
 Kind = Literal["database", "broker", "scheduler", "service", "sidecar"]
@@ -236,6 +237,10 @@ def _service(site: Site, name: str) -> Part:
         "STATE_STORE_NAME": site.values.dapr.statestore.name,
         "SECRET_STORE_NAME": site.values.dapr.secretstore.name,
     }
+    env |= replica_environ(site.values, name)
+    if service.sockets_for:
+        port = site.ports[service.sockets_for]
+        env["ALLOWED_ORIGINS"] = f"http://{LOOPBACK}:{port},http://localhost:{port}"
     needs: tuple[str, ...] = ()
     if service.database:
         env["DATABASE_URL"] = site.secrets.database_url(service.database.role, site.ports["postgres"])
@@ -285,6 +290,7 @@ def _sidecar(site: Site, name: str) -> Part:
             # Without it daprd asks the network for its own address, which fails offline.
             "DAPR_HOST_IP": LOOPBACK,
             "NAMESPACE": "default",
+            **replica_environ(site.values, name),
         },
         needs=_sidecar_needs(site, name),
     )

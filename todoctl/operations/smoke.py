@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from todoctl.adapters import kafka
+from todoctl.adapters import kafka, sync
 from todoctl.adapters.api import Api
 from todoctl.core.events import TASK_EVENTS
 from todoctl.errors import UnhealthyError
@@ -41,12 +41,22 @@ def play(api: Api, broker: kafka.Broker, *, now: datetime, deadline_seconds: flo
     yield Link("account", time.monotonic() - since, "registered and logged in")
     task = api.create_task(_task(now), correlation=correlation)
     yield Link("task created", time.monotonic() - since, f"task {task['id']}, daily, due {task['due_date']}")
+    with sync.connected(api.sync_address, api.token, seconds=deadline_seconds) as socket:
+        yield Link("socket open", time.monotonic() - since, f"connected to {api.sync_address} and caught up")
+        yield from _complete(api, broker, socket, task, correlation, deadline_seconds)
+
+
+def _complete(
+    api: Api, broker: kafka.Broker, socket: sync.Socket, task: dict[str, Any], correlation: str, seconds: float
+) -> Iterator[Link]:
+    """Complete the task and follow what comes of it."""
     offsets = kafka.end_offsets(broker, TASK_EVENTS)
     since = time.monotonic()
-    deadline = since + deadline_seconds
+    deadline = since + seconds
     api.complete_task(task["id"], correlation=correlation)
     yield Link("request", time.monotonic() - since, f"POST /api/tasks/{task['id']}/complete, correlation {correlation}")
     yield _event(broker, offsets, task["id"], since, deadline)
+    yield _pushed(socket, task["id"], since, deadline)
     successor = _until(deadline, lambda: _successor(api, task["id"]), _missing_successor(task["id"]))
     yield Link("next occurrence", time.monotonic() - since, f"task {successor['id']}, due {successor['due_date']}")
     wanted = {(task["id"], "task.created"), (task["id"], "task.completed"), (successor["id"], "task.created")}
@@ -81,6 +91,20 @@ def _event(broker: kafka.Broker, offsets: dict[int, int], task_id: int, since: f
         "the chain breaks at: event on the topic. The completion was accepted, its event did not reach task-events",
         hint="todoctl doctor; todoctl logs api api-daprd",
     )
+
+
+def _pushed(socket: sync.Socket, task_id: int, since: float, deadline: float) -> Link:
+    try:
+        while True:
+            message = socket.next("task.sync", deadline=deadline)
+            if message["task"]["id"] == task_id and message["task"]["status"] == "completed":
+                text = f"task.sync of task {task_id}, user_seq {message['user_seq']}"
+                return Link("socket", time.monotonic() - since, text)
+    except sync.SocketError as error:
+        raise UnhealthyError(
+            "the chain breaks at: socket. sync has not pushed the completed task (todoctl logs sync)",
+            hint="todoctl doctor",
+        ) from error
 
 
 def _successor(api: Api, task_id: int) -> dict[str, Any] | None:
