@@ -43,9 +43,17 @@ def run(app: FastAPI, settings: ServiceSettings, *, socket_bytes: int = 0) -> No
     `socket_bytes` is how large a WebSocket message may be; with 0 there are no WebSockets.
     """
     logs.configure(settings.service_name, settings.log_level)
+    server = make_server(app, settings, socket_bytes=socket_bytes)
     # uvicorn raises the signal again after a clean stop; a clean stop is exit code 0 here.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)
+    server.run()
+    if not server.started:
+        raise SystemExit(1)
+
+
+def make_server(app: FastAPI, settings: ServiceSettings, *, socket_bytes: int = 0) -> uvicorn.Server:
+    """The server that `run` runs."""
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -65,7 +73,4 @@ def run(app: FastAPI, settings: ServiceSettings, *, socket_bytes: int = 0) -> No
         ws_ping_interval=None,
         ws_per_message_deflate=False,
     )
-    server = _Server(config, app, settings.drain_seconds)
-    server.run()
-    if not server.started:
-        raise SystemExit(1)
+    return _Server(config, app, settings.drain_seconds)

@@ -87,14 +87,16 @@ class Sockets:
     async def close(self, sid: str, reason: str) -> None:
         """Tell a client why, then disconnect it; its library does not connect again by itself."""
         self._metrics.closed.labels(reason).inc()
+        transport = self._server.manager.eio_sid_from_sid(sid, "/")
         await self._server.emit("sync.closing", {"reason": reason}, to=sid)
         await self._server.disconnect(sid)
+        await self._cut(transport)
 
     async def close_transports(self, transports: Sequence[str], reason: str) -> None:
         """Cut connections below Socket.IO: a client's library connects again by itself."""
         for transport in transports:
             self._metrics.closed.labels(reason).inc()
-            await self._server.eio.disconnect(transport)
+            await self._cut(transport)
 
     async def close_expired(self) -> None:
         """Close the connections whose token has expired."""
@@ -157,6 +159,13 @@ class Sockets:
             return {"ok": False, "error": "other_user"}
         connection.expires_at = max(connection.expires_at, principal.expires_at)
         return {"ok": True, "expires_at": connection.expires_at}
+
+    async def _cut(self, transport: str) -> None:
+        socket = self._server.eio.sockets.get(transport)
+        if socket is not None:
+            await self._server.eio.disconnect(transport)
+            # The end of its queue; without it the library waits until the client closes.
+            await socket.queue.put(None)
 
     async def _admitted(self, token: Any) -> Principal:
         try:

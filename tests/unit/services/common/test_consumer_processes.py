@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 import httpx
 import pytest
 
-_SERVICES = ("audit", "recurring")
+_SERVICES = ("audit", "recurring", "sync")
 _DEADLINE = 20.0
 
 
@@ -28,6 +28,7 @@ def environment(service: str, port: int) -> dict[str, str]:
         "DAPR_API_TOKEN": "dapr-token",
         "APP_API_TOKEN": "app-token",
         "SERVICE_TOKEN": "service-token",
+        "ALLOWED_ORIGINS": "http://localhost:8000",
         "DATABASE_URL": f"postgresql://audit:x@127.0.0.1:{free_port()}/todo",
     }
 
