@@ -22,7 +22,7 @@ def test_status_is_healthy_and_complete(platform: Platform) -> None:
     status = platform.must("status", "-o", "json").json()
     assert status["environment"] == "local"
     assert status["healthy"] is True
-    services = ("auth", "api", "recurring", "audit")
+    services = ("auth", "api", "recurring", "audit", "sync")
     wanted = {"postgres", "kafka", "scheduler", *services, *(f"{name}-daprd" for name in services)}
     assert {part["name"] for part in status["parts"]} == wanted
     for part in status["parts"]:
@@ -46,12 +46,14 @@ def test_smoke_tells_its_timeline(platform: Platform) -> None:
     assert [link["link"] for link in links] == [
         "account",
         "task created",
+        "socket open",
         "request",
         "event on the topic",
+        "socket",
         "next occurrence",
         "audit rows",
     ]
-    times = [link["seconds"] for link in links[2:]]
+    times = [link["seconds"] for link in links[3:]]
     assert times == sorted(times)
 
 
@@ -60,7 +62,7 @@ def test_doctor_finds_nothing_wrong(platform: Platform) -> None:
     findings = platform.must("doctor", "-o", "json").json()
     assert not [finding for finding in findings if finding["verdict"] == "fail"]
     probes = [finding for finding in findings if finding["check"].startswith("subscription ")]
-    assert len(probes) == 5
+    assert len(probes) == 6
     assert all("probe record was consumed" in finding["seen"] for finding in probes)
 
 
