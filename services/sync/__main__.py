@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from datetime import UTC, datetime
 
@@ -24,6 +25,7 @@ def main() -> None:
         sys.exit(f"sync: {error}")
     if not settings.service_token:
         sys.exit("sync: missing in the environment: SERVICE_TOKEN")
+    _have_files(sync.sockets)
     app = create_app(
         settings=settings,
         sync=sync,
@@ -32,6 +34,15 @@ def main() -> None:
         registry=REGISTRY,
     )
     run(app, settings, socket_bytes=sync.message_bytes)
+
+
+def _have_files(sockets: int) -> None:
+    """Let the process have an open file for each socket, as far as it may; a usual limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sockets + 256
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 if __name__ == "__main__":

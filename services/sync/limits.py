@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,6 +14,9 @@ from services.common.ratelimit import TokenBuckets
 from services.sync.metrics import SyncMetrics
 
 _BURST_SECONDS = 2
+# Between the packets of one post; a packet that begins with b is binary.
+# Source: https://socket.io/docs/v4/engine-io-protocol/#http-long-polling
+_SEPARATOR = b"\x1e"
 
 
 class ClientLimits:
@@ -34,11 +38,27 @@ class ClientLimits:
         """Pass a connection or a request on, within its limits."""
         if scope["type"] == "websocket":
             await self._app(scope, self._bounded(receive, send), send)
-        elif scope["type"] == "http" and scope["method"] == "POST" and self._buckets.take(_session(scope)):
-            self._metrics.refused.labels("too_often").inc()
-            await PlainTextResponse("too many messages", 429, {"retry-after": "1"})(scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "POST":
+            await self._post(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._buckets.take(_session(scope)):
+            self._metrics.refused.labels("too_often").inc()
+            await PlainTextResponse("too many messages", 429, {"retry-after": "1"})(scope, receive, send)
+            return
+        # Small: the limit on bodies is around this.
+        body = await Request(scope, receive).body()
+        if any(packet.startswith(b"b") for packet in body.split(_SEPARATOR)):
+            self._metrics.refused.labels("not_text").inc()
+            await PlainTextResponse("nothing of ours is binary", 400)(scope, receive, send)
+            return
+
+        async def again() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, again, send)
 
     def _bounded(self, receive: Receive, send: Send) -> Receive:
         key = object()

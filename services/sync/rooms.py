@@ -28,6 +28,9 @@ class Outlet(Protocol):
     async def to_one(self, sid: str, event: str, message: Any) -> None:
         """To one connection."""
 
+    async def drained(self, sid: str) -> None:
+        """Wait until a connection's client has taken most of what it was sent."""
+
 
 class Log(Protocol):
     """Where missed changes are read."""
@@ -156,6 +159,7 @@ class Rooms:
                 page = await self._page(connection)
                 async with room.lock:
                     await self._take(connection, page)
+                await self._outlet.drained(connection.sid)
         except Exception:  # noqa: BLE001 - a bug must not end in silence: it is logged, and `compare` starts anew
             _log.exception("catching up failed", extra={"user_id": connection.user_id})
         finally:

@@ -25,6 +25,8 @@ _library_log = logging.getLogger("services.sync.socketio")
 _library_log.setLevel(logging.WARNING)
 
 _FLUSH_SECONDS = 0.3
+# Messages that may wait for a client while it catches up; more come when these have gone out.
+_FEW = 200
 
 
 def make_server(settings: SyncSettings) -> Any:
@@ -61,6 +63,12 @@ class SocketOutlet:
     async def to_one(self, sid: str, event: str, message: Any) -> None:
         """To one connection."""
         await self._server.emit(event, message, to=sid)
+
+    async def drained(self, sid: str) -> None:
+        """Wait until a connection's client has taken most of what it was sent."""
+        socket = self._server.eio.sockets.get(self._server.manager.eio_sid_from_sid(sid, "/"))
+        while socket is not None and not socket.closed and socket.queue.qsize() > _FEW:  # noqa: ASYNC110 - it is the library's queue
+            await asyncio.sleep(0.02)
 
 
 class Sockets:
@@ -122,6 +130,8 @@ class Sockets:
         # No waiting from here to `join`, so that the limit holds.
         if self._is_ending:
             raise self._refusal("restarting", "this replica is about to end; connect again")
+        if len(self._rooms.connections) >= self._settings.sockets:
+            raise self._refusal("unavailable", "this replica has as many sockets as it can serve; connect again")
         if self._rooms.size(principal.user_id) >= self._settings.sockets_per_user:
             raise self._refusal("too_many_connections", f"at most {self._settings.sockets_per_user} for each user")
         connection = Connection(sid, principal.user_id, principal.expires_at, self._clock(), Cursor(cursor))
@@ -163,8 +173,8 @@ class Sockets:
     async def _cut(self, transport: str) -> None:
         socket = self._server.eio.sockets.get(transport)
         if socket is not None:
-            await self._server.eio.disconnect(transport)
-            # The end of its queue; without it the library waits until the client closes.
+            # Neither waits for the client: the end of its queue makes the library close.
+            await socket.close(wait=False, reason=self._server.reason.SERVER_DISCONNECT)
             await socket.queue.put(None)
 
     async def _admitted(self, token: Any) -> Principal:

@@ -37,8 +37,12 @@ class Watch:
 
     async def _cut(self) -> None:
         """Cut transports that never say who they are, and those whose client does not take what it is sent."""
-        known = {self._server.manager.eio_sid_from_sid(sid, "/") for sid in list(self._rooms.connections)}
         transports = dict(self._server.eio.sockets)
+        places = {sid: self._server.manager.eio_sid_from_sid(sid, "/") for sid in self._rooms.connections}
+        for sid in [sid for sid, transport in places.items() if transport not in transports]:
+            # It ended while it was still being let in.
+            self._rooms.leave(sid)
+        known = set(places.values())
         now = time.monotonic()
         self._strangers = {name: self._strangers.get(name, now) for name in transports.keys() - known}
         late = [name for name, since in self._strangers.items() if now - since > self._settings.login_seconds]

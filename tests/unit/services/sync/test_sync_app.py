@@ -260,6 +260,40 @@ def test_binary_messages_are_refused(sync: Replica) -> None:
     assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1003, "not_text")
 
 
+def test_binary_packets_in_a_post_are_refused(sync: Replica) -> None:
+    """Anywhere in it."""
+    url = f"{sync.url}/socket.io/?EIO=4&transport=polling"
+    sid = json.loads(sync.http.get(url).text[1:])["sid"]
+    answers = [sync.http.post(f"{url}&sid={sid}", content=body) for body in (b"bAQ==", b"3\x1ebAQ==", b"4x\x1e3")]
+    assert [answer.status_code for answer in answers[:2]] == [400, 400]
+    assert sync.sample("sync_refused_total", reason="not_text") == 2
+    assert "binary" not in answers[2].text
+
+
+def test_a_second_login_on_one_transport_changes_nothing(sync: Replica) -> None:
+    """One transport is one connection."""
+    with connect(f"ws://127.0.0.1:{sync.port}/socket.io/?EIO=4&transport=websocket") as raw:
+        raw.recv()
+        for user_id in (7, 8):
+            raw.send("40" + json.dumps({"token": token(user_id), "cursor": 0}))
+        assert raw.recv(timeout=5).startswith("40")
+        assert raw.recv(timeout=5) == '42["sync.ready",{"cursor":0}]'
+        assert raw.recv(timeout=5) == '44"Unable to connect"'
+        sync.happen(8, 1)
+        sync.happen(7, 1)
+        message = json.loads(str(raw.recv(timeout=5))[2:])[1]
+    assert message["user_seq"] == 1
+    assert sync.sample("sync_emitted_total", source="live") == 1
+
+
+def test_a_long_way_to_catch_up_is_gone_in_steps(sync: Replica) -> None:
+    """Thousands of missed changes come all, in order."""
+    sync.api.add(7, *range(1, 3001))
+    client = sync.client()
+    assert client.numbers(3000) == list(range(1, 3001))
+    assert client.next("sync.ready") == {"cursor": 3000}
+
+
 def test_a_transport_that_never_logs_in_is_cut(api: FakeApi) -> None:
     """An open socket without a token is not for ever."""
     with replica(api, login_seconds=0.5) as sync:
