@@ -1,4 +1,4 @@
-"""The routes for other services and the sidecar alone: a series' next task, whether a reminder stands, a job's callback."""
+"""The routes for other services and the sidecar alone: next tasks, missed changes, whether a reminder stands, jobs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
+from services.api import queries
 from services.api.parts import Shared, etag
 from services.api.reminders import is_current
-from services.api.schemas import LARGEST, NextOccurrence, ReminderStanding, TaskView
+from services.api.schemas import LARGEST, ChangePage, Heads, HeadsOf, NextOccurrence, ReminderStanding, TaskView
 from services.common import context
 from services.common.guard import require_app_token, require_header
 from services.common.settings import ServiceSettings
@@ -26,6 +27,8 @@ def make_router(settings: ServiceSettings) -> APIRouter:
     router = APIRouter(prefix="/internal", dependencies=guards)
     router.add_api_route("/occurrences", create_occurrence, methods=["POST"], status_code=201, response_model=TaskView)
     router.add_api_route("/reminders/{reminder_id}", read_standing, methods=["GET"], response_model=ReminderStanding)
+    router.add_api_route("/users/{user_id}/changes", read_changes, methods=["GET"], response_model=ChangePage)
+    router.add_api_route("/heads", read_heads, methods=["POST"], response_model=Heads)
     return router
 
 
@@ -45,6 +48,31 @@ async def read_standing(
 ) -> ReminderStanding:
     """Tell whether the reminder that fired for `trigger_at` is still to be sent."""
     return ReminderStanding(current=await is_current(parts.database, reminder_id, trigger_at))
+
+
+async def read_changes(
+    user_id: Annotated[int, Path(ge=1, le=LARGEST)],
+    parts: Shared,
+    since: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 200,
+) -> ChangePage:
+    """Read a user's changes after a cursor; without one, where to start after listing the tasks."""
+    async with parts.database.transaction() as session:
+        # The head is read first: whatever is at or before it was committed, so the rows read next are all there are.
+        head = (await queries.heads(session, [user_id])).get(user_id, 0)
+        if since is None:
+            return ChangePage(items=[], cursor=head, head=head, resync=True)
+        page = await queries.changes(session, user_id, since, limit)
+    if page.resync or len(page.items) == limit:
+        return page
+    # Numbers that no change has (a reminder's event, say) are passed too, or a reader would never arrive.
+    return page.model_copy(update={"cursor": max(page.cursor, head)})
+
+
+async def read_heads(asked: HeadsOf, parts: Shared) -> Heads:
+    """Read where the changes of many users end, in one query; a user without changes is left out."""
+    async with parts.database.transaction() as session:
+        return Heads(heads=await queries.heads(session, asked.user_ids))
 
 
 async def create_occurrence(order: NextOccurrence, parts: Shared) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Text, func, literal, or_, select
@@ -66,6 +67,12 @@ async def changes(session: AsyncSession, user_id: int, since: int, limit: int) -
         return ChangePage(items=[], cursor=head, head=head, resync=True)
     items = [_change(row) for row in rows]
     return ChangePage(items=items, cursor=items[-1].user_seq if items else since, head=head, resync=False)
+
+
+async def heads(session: AsyncSession, user_ids: Sequence[int]) -> dict[int, int]:
+    """User → the number of the user's last change, for those who have one."""
+    statement = select(UserSeq.user_id, UserSeq.last_seq).where(UserSeq.user_id.in_(user_ids))
+    return {row.user_id: row.last_seq for row in await session.execute(statement)}
 
 
 def _change(row: Any) -> ChangeView:

@@ -136,6 +136,20 @@ class ChangePage(BaseModel):
     resync: bool
 
 
+class HeadsOf(BaseModel):
+    """The users whose last change is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_ids: list[Annotated[int, Field(ge=1, le=LARGEST)]] = Field(max_length=1000)
+
+
+class Heads(BaseModel):
+    """User → the number of the user's last change."""
+
+    heads: dict[int, int]
+
+
 class TaskQuery(BaseModel):
     """Which of the user's tasks to list, in which order; several values of one parameter mean any of them.
 

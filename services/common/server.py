@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from types import FrameType
 
 import uvicorn
@@ -30,13 +31,29 @@ class _Server(uvicorn.Server):
         else:
             super().handle_exit(sig, frame)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._app.state.farewell is not None:
+            await self._app.state.farewell()
+        await super().shutdown(sockets)
 
-def run(app: FastAPI, settings: ServiceSettings) -> None:
-    """Serve `app` until SIGTERM or SIGINT; returns once everything has finished."""
+
+def run(app: FastAPI, settings: ServiceSettings, *, socket_bytes: int = 0) -> None:
+    """Serve `app` until SIGTERM or SIGINT; returns once everything has finished.
+
+    `socket_bytes` is how large a WebSocket message may be; with 0 there are no WebSockets.
+    """
     logs.configure(settings.service_name, settings.log_level)
+    server = make_server(app, settings, socket_bytes=socket_bytes)
     # uvicorn raises the signal again after a clean stop; a clean stop is exit code 0 here.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)
+    server.run()
+    if not server.started:
+        raise SystemExit(1)
+
+
+def make_server(app: FastAPI, settings: ServiceSettings, *, socket_bytes: int = 0) -> uvicorn.Server:
+    """The server that `run` runs."""
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -50,8 +67,10 @@ def run(app: FastAPI, settings: ServiceSettings) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.graceful_seconds,
         http=BoundedProtocol,
+        ws="websockets-sansio" if socket_bytes else "none",
+        ws_max_size=socket_bytes,
+        # Socket.IO has its own pings; compression would cost memory for each connection.
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
     )
-    server = _Server(config, app, settings.drain_seconds)
-    server.run()
-    if not server.started:
-        raise SystemExit(1)
+    return _Server(config, app, settings.drain_seconds)

@@ -182,6 +182,18 @@ class Sidecar:
             await self._call("POST", path, content=_dump(body), json_body=True, timeout=limit), f"schedule job {name}"
         )
 
+    async def change_state(self, saved: Mapping[str, Any], deleted: Sequence[str], *, ttl_seconds: int) -> None:
+        """Save keys that are gone again after `ttl_seconds`, and delete others, in one transaction."""
+        lifetime = {"ttlInSeconds": str(ttl_seconds)}
+        operations: list[dict[str, Any]] = [
+            {"operation": "upsert", "request": {"key": key, "value": value, "metadata": lifetime}}
+            for key, value in saved.items()
+        ]
+        operations += [{"operation": "delete", "request": {"key": key}} for key in deleted]
+        path = f"/v1.0/state/{quote(self._state_store)}/transaction"
+        response = await self._call("POST", path, content=_dump({"operations": operations}), json_body=True)
+        _check(response, "change state")
+
     async def secret(self, name: str) -> dict[str, str]:
         """The fields of a secret; empty where it has none."""
         response = await self._call("GET", f"/v1.0/secrets/{quote(self._secret_store)}/{quote(name, safe='')}")

@@ -35,6 +35,8 @@ def make_app(
     """An application with /healthz, /readyz (503 with what `checks` miss) and /metrics, ready for routes."""
     app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.draining = False
+    # Awaited before a stop closes connections; a service that has something to say to them sets it.
+    app.state.farewell = None
     problems.install(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimitMiddleware, limit=body_limit)

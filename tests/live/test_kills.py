@@ -16,8 +16,8 @@ from tests.live.conftest import Platform, until
 from tests.live.users import User, pause, recurring, register
 
 VICTIMS = (
-    *("api", "recurring", "notification", "audit", "auth"),
-    *("api-daprd", "recurring-daprd", "notification-daprd", "audit-daprd", "auth-daprd"),
+    *("api", "recurring", "notification", "audit", "auth", "sync"),
+    *("api-daprd", "recurring-daprd", "notification-daprd", "audit-daprd", "auth-daprd", "sync-daprd"),
     *("kafka", "postgres", "scheduler"),
 )
 _DOUBT = 30  # seconds after the last kill in which everything must be settled

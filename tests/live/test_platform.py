@@ -22,7 +22,7 @@ def test_status_is_healthy_and_complete(platform: Platform) -> None:
     status = platform.must("status", "-o", "json").json()
     assert status["environment"] == "local"
     assert status["healthy"] is True
-    services = ("auth", "api", "recurring", "notification", "audit")
+    services = ("auth", "api", "recurring", "notification", "audit", "sync")
     wanted = {"postgres", "kafka", "scheduler", "mailsink", *services, *(f"{name}-daprd" for name in services)}
     assert {part["name"] for part in status["parts"]} == wanted
     for part in status["parts"]:
@@ -46,13 +46,15 @@ def test_smoke_tells_its_timeline(platform: Platform) -> None:
     assert [link["link"] for link in links] == [
         "account",
         "task created",
+        "socket open",
         "request",
         "event on the topic",
+        "socket",
         "next occurrence",
         "audit rows",
         "reminder mail",
     ]
-    times = [link["seconds"] for link in links[2:]]
+    times = [link["seconds"] for link in links[3:]]
     assert times == sorted(times)
 
 

@@ -27,6 +27,7 @@ class Addresses:
     auth: str
     api: str
     audit: str
+    sync: str = ""
 
 
 class Api:
@@ -35,6 +36,7 @@ class Api:
     def __init__(self, addresses: Addresses, *, transport: httpx.BaseTransport | None = None) -> None:
         self._at = addresses
         self._client = httpx.Client(timeout=10.0, trust_env=False, transport=transport)
+        self.token = ""
 
     def __enter__(self) -> Self:
         return self
@@ -53,7 +55,8 @@ class Api:
     def log_in(self, email: str, password: str) -> None:
         """Use this account's token from now on."""
         answer = self._call("POST", f"{self._at.auth}/api/auth/login", {"email": email, "password": password})
-        self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
+        self.token = str(answer["access_token"])
+        self._client.headers["Authorization"] = f"Bearer {self.token}"
 
     def create_task(self, task: Mapping[str, Any], *, correlation: str) -> dict[str, Any]:
         """Create a task."""
@@ -74,6 +77,11 @@ class Api:
     def audit_logs(self, **filters: str) -> list[dict[str, Any]]:
         """Audit rows that the filters let through, up to 500."""
         return list(self._call("GET", f"{self._at.audit}/api/audit/logs", params={**filters, "limit": "500"})["items"])
+
+    @property
+    def sync_address(self) -> str:
+        """Where sockets connect."""
+        return self._at.sync
 
     def _call(
         self,

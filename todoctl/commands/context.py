@@ -58,7 +58,7 @@ def _beside(current: Settings, path: Path) -> Path:
 
 def run_smoke(current: Settings, chart: Values, *, output: Output = Output.table, seconds: float = 30) -> None:
     """Play the smoke chain and show its timeline."""
-    from todoctl.adapters import mails
+    from todoctl.adapters import mails, sync
     from todoctl.adapters.api import Api
     from todoctl.operations import smoke
     from todoctl.operations.local import readiness, state
@@ -67,14 +67,14 @@ def run_smoke(current: Settings, chart: Values, *, output: Output = Output.table
     links = []
     began = datetime.now(UTC)
     with Api(state.addresses(recorded)) as api:
-        chain = smoke.play(
-            api,
-            readiness.broker(recorded),
-            lambda: mails.read(recorded.folders.mails, since=began),
+        edges = smoke.Edges(
+            api=api,
+            broker=readiness.broker(recorded),
+            open_socket=lambda token: sync.connected(api.sync_address, token, seconds=seconds),
+            kept_mails=lambda: mails.read(recorded.folders.mails, since=began),
             clock=lambda: datetime.now(UTC),
-            deadline_seconds=seconds,
         )
-        for link in chain:
+        for link in smoke.play(edges, deadline_seconds=seconds):
             links.append(link)
             if output is Output.table:
                 screen.write(f"{link.seconds:7.3f}s  {link.name:<20} {link.seen}")

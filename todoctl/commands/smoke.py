@@ -20,8 +20,8 @@ def main(
 ) -> None:
     """Play the main job through the public API and show its timeline.
 
-    Creates a recurring task, completes it, and follows it: request, event on the topic, next occurrence, audit rows,
-    and the mail of a reminder that is due two seconds later.
+    Creates a recurring task, completes it, and follows it: request, event on the topic, the message on an open socket,
+    next occurrence, audit rows, and the mail of a reminder that is due two seconds later.
     Exit 3 names the link that is missing.
     """
     settings = context.settings(ctx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from todoctl.core.values import Values
+from todoctl.core.values import Subscription, Values
 
 Document = dict[str, Any]
 
@@ -21,6 +21,8 @@ def resources(
     documents = {"secretstore.yaml": secretstore(values, secrets_file)}
     if service.publishes or service.subscribes:
         documents["pubsub.yaml"] = pubsub(values, {"brokers": brokers, "authType": "none"})
+    if any(item.every_replica for item in service.subscribes):
+        documents["pubsub-every-replica.yaml"] = replica_pubsub(values, app, {"brokers": brokers, "authType": "none"})
     if service.state:
         documents["statestore.yaml"] = statestore(values, state_connection)
     return documents | {
@@ -36,7 +38,10 @@ def pubsub(values: Values, connection: Mapping[str, str]) -> Document:
     """
     users = {name: service for name, service in values.services.items() if service.publishes or service.subscribes}
     publishing = {name: service.publishes for name, service in users.items()}
-    subscribing = {name: tuple(item.topic for item in service.subscribes) for name, service in users.items()}
+    subscribing = {
+        name: tuple(item.topic for item in service.subscribes if not item.every_replica)
+        for name, service in users.items()
+    }
     metadata = {
         **connection,
         **values.dapr.pubsub.metadata,
@@ -46,6 +51,48 @@ def pubsub(values: Values, connection: Mapping[str, str]) -> Document:
         "subscriptionScopes": _scopes(subscribing),
     }
     return _component(values.dapr.pubsub.name, "pubsub.kafka", "v1", metadata, scopes=list(users))
+
+
+def replica_pubsub(values: Values, app: str, connection: Mapping[str, str]) -> Document:
+    """The second pub/sub component of an app whose replicas each read everything: a group of its own for each.
+
+    It starts at the newest record: a replica that starts has no client yet, and clients catch up from the database.
+    """
+    items = [item for item in values.services[app].subscribes if item.every_replica]
+    topics = tuple(item.topic for item in items)
+    metadata = {
+        **connection,
+        **values.dapr.pubsub.metadata,
+        "consumerGroup": group_of(app, items[0], "{podName}"),
+        "initialOffset": "newest",
+        "maxMessageBytes": str(values.kafka.max_message_bytes),
+        "allowedTopics": ",".join(topics),
+        "publishingScopes": _scopes({app: ()}),
+        "subscriptionScopes": _scopes({app: topics}),
+    }
+    return _component(_replica_name(values, app), "pubsub.kafka", "v1", metadata, scopes=[app])
+
+
+def group_of(app: str, subscription: Subscription, replica: str) -> str:
+    """The Kafka consumer group that reads for a subscription: one of all replicas, or one of this replica."""
+    return f"{app}-{replica}" if subscription.every_replica else app
+
+
+def local_group(app: str, subscription: Subscription) -> str:
+    """The group of the one replica that a machine has."""
+    return group_of(app, subscription, replica_name(app))
+
+
+def replica_name(app: str) -> str:
+    """The name of an app's one replica on a machine, as Kubernetes would name a pod."""
+    return f"{app}-0"
+
+
+def replica_environ(values: Values, app: str) -> dict[str, str]:
+    """What an app, and its sidecar, must know when each replica reads for itself."""
+    return (
+        {"POD_NAME": replica_name(app)} if any(item.every_replica for item in values.services[app].subscribes) else {}
+    )
 
 
 def statestore(values: Values, connection_secret: str) -> Document:
@@ -82,7 +129,7 @@ def subscriptions(values: Values, app: str) -> list[Document]:
             "kind": "Subscription",
             "metadata": {"name": f"{app}-{item.topic}"},
             "spec": {
-                "pubsubname": values.dapr.pubsub.name,
+                "pubsubname": _replica_name(values, app) if item.every_replica else values.dapr.pubsub.name,
                 "topic": item.topic,
                 "routes": {"default": item.route},
                 "metadata": {"rawPayload": "true"},
@@ -132,6 +179,10 @@ def _secret_scope(values: Values, app: str) -> Document:
     # The state store's connection string is for the component, not for application code.
     allowed = list(values.services[app].secrets)
     return {"storeName": values.dapr.secretstore.name, "defaultAccess": "deny", "allowedSecrets": allowed}
+
+
+def _replica_name(values: Values, app: str) -> str:
+    return f"{values.dapr.pubsub.name}-{app}"
 
 
 def _scopes(names: Mapping[str, tuple[str, ...]]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from todoctl.core.dapr import replica_environ
 from todoctl.core.values import Values
 
 Kind = Literal["database", "broker", "scheduler", "mail", "service", "sidecar"]
@@ -266,6 +267,10 @@ def _service(site: Site, name: str) -> Part:
     if "api" in site.values.services and service.secrets:
         # Where the links in its mails lead.
         env["PUBLIC_URL"] = f"http://{LOOPBACK}:{site.ports['api']}"
+    env |= replica_environ(site.values, name)
+    if service.sockets_for:
+        port = site.ports[service.sockets_for]
+        env["ALLOWED_ORIGINS"] = f"http://{LOOPBACK}:{port},http://localhost:{port}"
     needs: tuple[str, ...] = ()
     if service.database:
         env["DATABASE_URL"] = site.secrets.database_url(service.database.role, site.ports["postgres"])
@@ -315,6 +320,7 @@ def _sidecar(site: Site, name: str) -> Part:
             # Without it daprd asks the network for its own address, which fails offline.
             "DAPR_HOST_IP": LOOPBACK,
             "NAMESPACE": "default",
+            **replica_environ(site.values, name),
         },
         needs=_sidecar_needs(site, name),
     )

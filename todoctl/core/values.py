@@ -27,10 +27,14 @@ class BulkSubscribe(Section):
 
 
 class Subscription(Section):
-    """A topic that a service consumes and the route its sidecar posts the records to."""
+    """A topic that a service consumes and the route its sidecar posts the records to.
+
+    With `every_replica` each replica gets all records, those from its start on; otherwise the replicas share them.
+    """
 
     topic: Name
     route: Path
+    every_replica: bool = False
     bulk: BulkSubscribe | None = None
 
 
@@ -49,7 +53,10 @@ class Database(Section):
 
 
 class Service(Section):
-    """One service: its port, what it may use, what it consumes and produces."""
+    """One service: its port, what it may use, what it consumes and produces.
+
+    `sockets_for` is the service whose pages may open sockets to this one.
+    """
 
     port: Port
     database: Database | None = None
@@ -59,6 +66,7 @@ class Service(Section):
     publishes: tuple[Name, ...] = ()
     subscribes: tuple[Subscription, ...] = ()
     invokes: tuple[Invocation, ...] = ()
+    sockets_for: Name | None = None
 
 
 class Topic(Section):
@@ -131,6 +139,7 @@ class Values(Section):
             if unknown := topics - set(self.topics):
                 raise ValueError(f"services.{name}: no such topic: {', '.join(sorted(unknown))}")
             targets = {invocation.service for invocation in service.invokes}
+            targets |= {service.sockets_for} if service.sockets_for else set()
             if unknown := targets - set(self.services):
                 raise ValueError(f"services.{name}: no such service: {', '.join(sorted(unknown))}")
         ports = [service.port for service in self.services.values()]

@@ -6,12 +6,13 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from todoctl.adapters import kafka
+from todoctl.adapters import kafka, sync
 from todoctl.adapters.api import Api
 from todoctl.adapters.mails import Mail
 from todoctl.core.events import TASK_EVENTS
@@ -22,56 +23,75 @@ _REMINDER_AHEAD = timedelta(seconds=2)
 
 @dataclass(frozen=True)
 class Link:
-    """One link of the chain: what happened, seconds since the completing request, and the evidence."""
+    """One link of the chain: what happened, after how many seconds since what it follows from, and the evidence."""
 
     name: str
     seconds: float
     seen: str
 
 
-def play(
-    api: Api,
-    broker: kafka.Broker,
-    kept_mails: Callable[[], list[Mail]],
-    *,
-    clock: Callable[[], datetime],
-    deadline_seconds: float,
-) -> Iterator[Link]:
+@dataclass(frozen=True)
+class Edges:
+    """What the chain is played against; `open_socket` gets the user's token, `kept_mails` looks where mails are kept."""
+
+    api: Api
+    broker: kafka.Broker
+    open_socket: Callable[[str], AbstractContextManager[sync.Socket]]
+    kept_mails: Callable[[], list[Mail]]
+    clock: Callable[[], datetime]
+
+
+def play(edges: Edges, *, deadline_seconds: float) -> Iterator[Link]:
     """Walk the chain; yields each link as it is seen.
 
     Raises:
         UnhealthyError: a link did not come in time; the message names it.
         TodoctlError: a request failed.
     """
-    correlation = f"smoke-{uuid4()}"
+    api, correlation = edges.api, f"smoke-{uuid4()}"
     email, password = f"smoke-{secrets.token_hex(6)}@example.com", secrets.token_urlsafe(18)
     since = time.monotonic()
     api.register(email, password)
     api.log_in(email, password)
     yield Link("account", time.monotonic() - since, "registered and logged in")
-    task = api.create_task(_task(clock()), correlation=correlation)
+    task = api.create_task(_task(edges.clock()), correlation=correlation)
     yield Link("task created", time.monotonic() - since, f"task {task['id']}, daily, due {task['due_date']}")
-    offsets = kafka.end_offsets(broker, TASK_EVENTS)
-    due = clock() + _REMINDER_AHEAD
-    reminder = api.create_task(_reminder(due), correlation=correlation)
+    with edges.open_socket(api.token) as socket:
+        yield Link("socket open", time.monotonic() - since, "connected and caught up")
+        due = edges.clock() + _REMINDER_AHEAD
+        reminder = api.create_task(_reminder(due), correlation=correlation)
+        deadline = time.monotonic() + deadline_seconds
+        yield from _complete(edges, socket, task, correlation, deadline)
+    yield _mail(edges, reminder["id"], email, due, deadline)
+    api.delete_task(reminder["id"])
+    api.delete_task(task["id"])
+
+
+def _complete(
+    edges: Edges, socket: sync.Socket, task: dict[str, Any], correlation: str, deadline: float
+) -> Iterator[Link]:
+    """Complete the task and follow what comes of it."""
+    api, task_id = edges.api, task["id"]
+    offsets = kafka.end_offsets(edges.broker, TASK_EVENTS)
     since = time.monotonic()
-    deadline = since + deadline_seconds
-    api.complete_task(task["id"], correlation=correlation)
-    yield Link("request", time.monotonic() - since, f"POST /api/tasks/{task['id']}/complete, correlation {correlation}")
-    yield _event(broker, offsets, task["id"], since, deadline)
-    successor = _until(deadline, lambda: _successor(api, task["id"]), _missing_successor(task["id"]))
+    api.complete_task(task_id, correlation=correlation)
+    yield Link("request", time.monotonic() - since, f"POST /api/tasks/{task_id}/complete, correlation {correlation}")
+    yield _event(edges.broker, offsets, task_id, since, deadline)
+    yield _pushed(socket, task_id, since, deadline)
+    successor = _until(deadline, lambda: _successor(api, task_id), _missing_successor(task_id))
     yield Link("next occurrence", time.monotonic() - since, f"task {successor['id']}, due {successor['due_date']}")
-    wanted = {(task["id"], "task.created"), (task["id"], "task.completed"), (successor["id"], "task.created")}
+    wanted = {(task_id, "task.created"), (task_id, "task.completed"), (successor["id"], "task.created")}
     rows = _until(
         deadline, lambda: _audited(api, wanted), "audit rows: audit has not written them (todoctl logs audit)"
     )
     yield Link("audit rows", time.monotonic() - since, f"{rows} rows of both tasks")
-    mail = _until(deadline, lambda: _reminded(kept_mails(), reminder["id"], email), _missing_mail(reminder["id"]))
-    late = (mail.kept_at - due).total_seconds()
-    yield Link("reminder mail", time.monotonic() - since, f"{mail.message_id}, kept {late:.2f} s after it was due")
-    api.delete_task(reminder["id"])
     api.delete_task(successor["id"])
-    api.delete_task(task["id"])
+
+
+def _mail(edges: Edges, task_id: int, email: str, due: datetime, deadline: float) -> Link:
+    mail = _until(deadline, lambda: _reminded(edges.kept_mails(), task_id, email), _missing_mail(task_id))
+    late = (mail.kept_at - due).total_seconds()
+    return Link("reminder mail", late, f"{mail.message_id}, kept {late:.2f} s after it was due")
 
 
 def _task(now: datetime) -> dict[str, Any]:
@@ -109,6 +129,20 @@ def _event(broker: kafka.Broker, offsets: dict[int, int], task_id: int, since: f
         "the chain breaks at: event on the topic. The completion was accepted, its event did not reach task-events",
         hint="todoctl doctor; todoctl logs api api-daprd",
     )
+
+
+def _pushed(socket: sync.Socket, task_id: int, since: float, deadline: float) -> Link:
+    try:
+        while True:
+            message = socket.next("task.sync", deadline=deadline)
+            if message["task"]["id"] == task_id and message["task"]["status"] == "completed":
+                text = f"task.sync of task {task_id}, user_seq {message['user_seq']}"
+                return Link("socket", time.monotonic() - since, text)
+    except sync.SocketError as error:
+        raise UnhealthyError(
+            "the chain breaks at: socket. sync has not pushed the completed task (todoctl logs sync)",
+            hint="todoctl doctor",
+        ) from error
 
 
 def _successor(api: Api, task_id: int) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def test_scopes_are_those_of_the_chart() -> None:
     assert component["scopes"] == list(users)
     assert scopes(component, "publishingScopes") == {name: set(service.publishes) for name, service in users.items()}
     assert scopes(component, "subscriptionScopes") == {
-        name: {item.topic for item in service.subscribes} for name, service in users.items()
+        name: {item.topic for item in service.subscribes if not item.every_replica} for name, service in users.items()
     }
     assert metadata(component)["allowedTopics"].split(",") == list(VALUES.topics)
 
@@ -65,6 +65,30 @@ def test_a_service_without_topics_is_outside_the_component() -> None:
     assert component["scopes"] == ["api"]
     assert "auth" not in metadata(component)["publishingScopes"]
     assert "pubsub.yaml" not in resources("auth", values)
+
+
+def test_each_replica_of_sync_reads_everything() -> None:
+    """A component of its own: a group for each replica, from its start on, that topic alone, nothing to publish."""
+    component = resources("sync")["pubsub-every-replica.yaml"]
+    said = metadata(component)
+    assert component["metadata"]["name"] == "pubsub-sync"
+    assert component["scopes"] == ["sync"]
+    assert (said["consumerGroup"], said["initialOffset"]) == ("sync-{podName}", "newest")
+    assert (said["allowedTopics"], said["subscriptionScopes"]) == ("task-updates", "sync=task-updates")
+    assert said["publishingScopes"] == "sync="
+    (subscription,) = dapr.subscriptions(VALUES, "sync")
+    assert subscription["spec"]["pubsubname"] == "pubsub-sync"
+    assert "pubsub-every-replica.yaml" not in resources("audit")
+
+
+def test_a_group_is_the_apps_or_the_replicas() -> None:
+    """The name by which a subscription's group is looked up on one machine."""
+    (shared,) = VALUES.services["recurring"].subscribes
+    (alone,) = VALUES.services["sync"].subscribes
+    assert dapr.local_group("recurring", shared) == "recurring"
+    assert dapr.local_group("sync", alone) == "sync-sync-0"
+    assert dapr.replica_environ(VALUES, "sync") == {"POD_NAME": "sync-0"}
+    assert dapr.replica_environ(VALUES, "recurring") == {}
 
 
 @pytest.mark.parametrize("app", VALUES.services)

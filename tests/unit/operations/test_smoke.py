@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import queue
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,12 +16,14 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
-from todoctl.adapters import kafka
+from todoctl.adapters import kafka, sync
 from todoctl.adapters.api import Addresses, Api, ApiError
+from todoctl.adapters.mails import Mail
 from todoctl.errors import UnhealthyError
 from todoctl.operations import smoke
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123, tzinfo=UTC)
+TOKEN = "t"
 
 
 class Platform:
@@ -33,6 +38,8 @@ class Platform:
         self.producer = Producer({"test.mock.num.brokers": "1", "log_level": "0"})
         (address,) = self.producer.list_topics(timeout=5).brokers.values()
         self.broker = kafka.Broker({"bootstrap.servers": f"{address.host}:{address.port}", "log_level": "0"})
+        self.mails: list[Mail] = []
+        self.messages: queue.Queue[tuple[str, Any]] = queue.Queue()
         for noise in (b"", b"{", b"[]", b'{"type": "task.completed"}', b'{"type": 1, "data": null}', b"\xff"):
             self.publish(noise)
 
@@ -59,7 +66,7 @@ class Platform:
         rows = [{"resource_id": None, "action_type": "user.registered"}, *self.rows]
         documents: dict[str, dict[str, Any]] = {
             "register": {},
-            "login": {"access_token": "t"},
+            "login": {"access_token": TOKEN},
             "tasks": {"items": list(self.tasks.values())},
             "logs": {"items": [] if self.broken == "audit rows" else rows},
         }
@@ -69,12 +76,17 @@ class Platform:
         task = {"id": 41 + len(self.tasks), **fields}
         self.tasks[task["id"]] = task
         self.rows.append({"resource_id": str(task["id"]), "action_type": "task.created"})
+        if "reminder_offset" in fields and self.broken != "reminder mail":
+            self.mails += [_mail(task["id"], "somebody@example.com"), _mail(task["id"], self.email)]
         return task
 
     def complete(self, number: int) -> httpx.Response:
         if self.broken == "request":
             return httpx.Response(503, json={"detail": "the database is away"})
         self.rows.append({"resource_id": str(number), "action_type": "task.completed"})
+        if self.broken != "socket":
+            for task, status in ((7, "completed"), (number, "open"), (number, "completed")):
+                self.messages.put(("task.sync", {"task": {"id": task, "status": status}, "user_seq": 2}))
         if self.broken != "event on the topic":
             for task in (7, number):
                 event = {"id": str(uuid4()), "type": "task.completed", "data": {"task_id": task}}
@@ -85,8 +97,33 @@ class Platform:
 
     def play(self, seconds: float = 10) -> Iterator[smoke.Link]:
         """The chain against this platform."""
-        with Api(Addresses("http://auth", "http://api", "http://audit"), transport=httpx.MockTransport(self)) as api:
-            yield from smoke.play(api, self.broker, now=NOW, deadline_seconds=seconds)
+        addresses = Addresses("http://auth", "http://api", "http://audit", "http://sync")
+        with Api(addresses, transport=httpx.MockTransport(self)) as api:
+            edges = smoke.Edges(
+                api=api,
+                broker=self.broker,
+                open_socket=self.open_socket,
+                kept_mails=lambda: self.mails,
+                clock=lambda: NOW,
+            )
+            yield from smoke.play(edges, deadline_seconds=seconds)
+
+    @property
+    def email(self) -> str:
+        """The address that the smoke test registered with."""
+        request = next(item for item in self.requests if item.url.path.endswith("/register"))
+        return str(json.loads(request.content)["email"])
+
+    @contextmanager
+    def open_socket(self, token: str) -> Iterator[sync.Socket]:
+        """A socket for who has logged in."""
+        assert token == TOKEN
+        yield sync.Socket(self.messages)
+
+
+def _mail(task_id: int, to: str) -> Mail:
+    at = NOW + timedelta(seconds=2.25)
+    return Mail(1, at, to, "todo@example.com", "Reminder", "<m@todo>", task_id, "", "", Path("m.eml"))
 
 
 def collect(links: Iterator[smoke.Link]) -> tuple[list[str], UnhealthyError]:
@@ -104,17 +141,22 @@ def test_a_whole_chain() -> None:
     assert [link.name for link in links] == [
         "account",
         "task created",
+        "socket open",
         "request",
         "event on the topic",
+        "socket",
         "next occurrence",
         "audit rows",
+        "reminder mail",
     ]
     seen = {link.name: link.seen for link in links}
     assert seen["task created"] == "task 41, daily, due 2026-03-02T12:00:00+00:00"
     assert seen["event on the topic"].startswith("task.completed ")
     assert seen["event on the topic"].endswith("key user-1")
-    assert seen["next occurrence"] == "task 42, due 2026-03-03T12:00:00+00:00"
-    times = [link.seconds for link in links[2:]]
+    assert seen["next occurrence"] == "task 43, due 2026-03-03T12:00:00+00:00"
+    assert seen["socket"] == "task.sync of task 41, user_seq 2"
+    assert seen["reminder mail"] == "<m@todo>, kept 0.25 s after it was due"
+    times = [link.seconds for link in links[3:-1]]
     assert times == sorted(times)
 
 
@@ -133,10 +175,13 @@ def test_nothing_is_left_behind() -> None:
     assert platform.tasks == {}
 
 
-LINKS = ["account", "task created", "request", "event on the topic", "next occurrence", "audit rows"]
+LINKS = [
+    *("account", "task created", "socket open", "request", "event on the topic", "socket"),
+    *("next occurrence", "audit rows", "reminder mail"),
+]
 
 
-@pytest.mark.parametrize("broken", LINKS[3:])
+@pytest.mark.parametrize("broken", LINKS[4:])
 def test_a_broken_link_is_named(broken: str) -> None:
     """Up to the broken link everything is shown; the error names it and has exit code 3."""
     # The links before it need time on a busy machine; the first of them none.

@@ -15,9 +15,10 @@ from typing import Literal
 
 from todoctl.adapters import kafka, migrations, postgres
 from todoctl.adapters.processes import identity, supervisor
+from todoctl.core.dapr import local_group
 from todoctl.core.parts import OPERATOR_ROLE, OWNER_ROLE, Part, default_ports, sidecar_name
 from todoctl.core.topics import differences, wanted_topics
-from todoctl.core.values import Values
+from todoctl.core.values import Subscription, Values
 from todoctl.errors import TodoctlError
 from todoctl.operations import tools
 from todoctl.operations.local import probe, readiness
@@ -110,7 +111,7 @@ def _checks(up: Up) -> list[Check]:
     checks += [Check(f"topic {topic.name}", _topic_check(up, topic.name)) for topic in wanted_topics(up.values)]
     for app, service in up.values.services.items():
         for item in service.subscribes:
-            checks.append(Check(f"subscription {app} {item.topic}", _subscription_check(up, app, item.topic)))
+            checks.append(Check(f"subscription {app} {item.topic}", _subscription_check(up, app, item)))
     checks += [
         Check("schema", lambda: _schema(up), "todoctl db migrate"),
         Check("outbox", lambda: _outbox(up)),
@@ -197,17 +198,19 @@ def _topic_check(up: Up, name: str) -> Callable[[], Finding]:
     return look
 
 
-def _subscription_check(up: Up, app: str, topic: str) -> Callable[[], Finding]:
+def _subscription_check(up: Up, app: str, item: Subscription) -> Callable[[], Finding]:
+    name, topic = local_group(app, item), item.topic
+
     def look() -> Finding:
         check, fix = f"subscription {app} {topic}", f"todoctl logs {app}; todoctl restart {app}"
         broker = readiness.broker(up.state)
-        group = kafka.group(broker, app)
+        group = kafka.group(broker, name)
         held = len(group.assigned.get(topic, ()))
         if not held:
             return Finding(
-                check, "fail", f"group {app} is {group.state.lower()} and holds no partition of {topic}", fix
+                check, "fail", f"group {name} is {group.state.lower()} and holds no partition of {topic}", fix
             )
-        seconds = probe.round_trip(broker, app, topic, seconds=10, now=datetime.now(UTC))
+        seconds = probe.round_trip(broker, name, topic, seconds=10, now=datetime.now(UTC))
         if seconds is None:
             return Finding(check, "fail", "a probe record was not consumed within 10 s", fix)
         return Finding(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from todoctl.adapters import kafka, postgres, sidecar
 from todoctl.adapters.processes import identity, supervisor
+from todoctl.core.dapr import local_group
 from todoctl.core.diagnosis import likely_fix
 from todoctl.core.parts import LOOPBACK, Folders, Part, sidecar_port
 from todoctl.core.values import Values
@@ -84,14 +85,14 @@ def check_for(part: Part, values: Values, state: State) -> Check:
 
 def missing_subscription(values: Values, state: State, app: str) -> str | None:
     """None when the app's group holds every partition that it subscribes to; otherwise what it lacks."""
-    wanted = {item.topic: values.topics[item.topic].partitions for item in values.services[app].subscribes}
-    if not wanted:
-        return None
-    group = kafka.group(broker(state), app)
-    for topic, partitions in wanted.items():
-        held = len(group.assigned.get(topic, ()))
+    subscriptions = values.services[app].subscribes
+    names = {local_group(app, item) for item in subscriptions}
+    groups = {name: kafka.group(broker(state), name) for name in names}
+    for item in subscriptions:
+        group = groups[local_group(app, item)]
+        held, partitions = len(group.assigned.get(item.topic, ())), values.topics[item.topic].partitions
         if held < partitions:
-            return f"group {app} ({group.state.lower()}) holds {held} of {partitions} partitions of {topic}"
+            return f"group {group.name} ({group.state.lower()}) holds {held} of {partitions} partitions of {item.topic}"
     return None
 
 

@@ -34,7 +34,7 @@ class State:
 
 def addresses(recorded: State) -> Addresses:
     """Where the public services of the environment answer."""
-    at = {name: f"http://{LOOPBACK}:{recorded.ports[name]}" for name in ("auth", "api", "audit")}
+    at = {name: f"http://{LOOPBACK}:{recorded.ports[name]}" for name in ("auth", "api", "audit", "sync")}
     return Addresses(**at)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from todoctl import __version__
 from todoctl.adapters import kafka, postgres
 from todoctl.adapters.processes import identity, supervisor
+from todoctl.core.dapr import local_group
 from todoctl.core.parts import LOOPBACK, OPERATOR_ROLE, Part
-from todoctl.core.values import Values
+from todoctl.core.values import Subscription, Values
 from todoctl.errors import TodoctlError
 from todoctl.operations.local import readiness
 from todoctl.operations.local.state import State
@@ -129,19 +130,28 @@ def _word(pid: int | None, missing: str | None, usage: identity.Usage | None) ->
 
 
 def _lag(values: Values, state: State, app: str) -> list[GroupLag]:
-    wanted = {item.topic: values.topics[item.topic].partitions for item in values.services[app].subscribes}
+    groups: dict[str, list[Subscription]] = {}
+    for item in values.services[app].subscribes:
+        groups.setdefault(local_group(app, item), []).append(item)
+    return [row for group, items in groups.items() for row in _group_lag(values, state, group, items)]
+
+
+def _group_lag(values: Values, state: State, group: str, items: list[Subscription]) -> list[GroupLag]:
+    wanted = {item.topic: values.topics[item.topic].partitions for item in items}
     try:
-        rows = kafka.lag(readiness.broker(state), app, wanted)
+        rows = kafka.lag(readiness.broker(state), group, wanted)
     except TodoctlError as error:
-        return [GroupLag(app, topic, None, error.message) for topic in wanted]
-    return [_sum(app, topic, [row for row in rows if row.topic == topic]) for topic in wanted]
+        return [GroupLag(group, topic, None, error.message) for topic in wanted]
+    return [_sum(group, item, [row for row in rows if row.topic == item.topic]) for item in items]
 
 
-def _sum(app: str, topic: str, rows: list[kafka.Lag]) -> GroupLag:
-    """A partition that was never committed counts what is in it: the group starts at the oldest record."""
+def _sum(group: str, item: Subscription, rows: list[kafka.Lag]) -> GroupLag:
+    """A partition that was never committed counts what is in it, where the group starts at the oldest record."""
+    if item.every_replica:
+        return GroupLag(group, item.topic, sum(row.messages or 0 for row in rows), "")
     messages = sum(row.end - row.start if row.messages is None else row.messages for row in rows)
     never = sum(1 for row in rows if row.committed is None and row.end > row.start)
-    return GroupLag(app, topic, messages, f"{never} partitions never committed" if never else "")
+    return GroupLag(group, item.topic, messages, f"{never} partitions never committed" if never else "")
 
 
 def _outbox(state: State) -> Outbox:

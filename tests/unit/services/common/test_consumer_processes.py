@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 import httpx
 import pytest
 
-_SERVICES = ("audit", "recurring")
+_SERVICES = {"audit": "task-events", "recurring": "task-events", "sync": "task-updates"}
 _DEADLINE = 20.0
 
 
@@ -28,6 +28,7 @@ def environment(service: str, port: int) -> dict[str, str]:
         "DAPR_API_TOKEN": "dapr-token",
         "APP_API_TOKEN": "app-token",
         "SERVICE_TOKEN": "service-token",
+        "ALLOWED_ORIGINS": "http://localhost:8000",
         "DATABASE_URL": f"postgresql://audit:x@127.0.0.1:{free_port()}/todo",
     }
 
@@ -70,7 +71,9 @@ def test_it_serves_without_its_dependencies_and_stops_cleanly(service: str) -> N
         ready = http.get("/readyz", timeout=20)
         assert ready.status_code == 503
         assert "sidecar" in ready.json()["missing"]
-        delivery = http.post("/events/task-events", content=b"x", headers={"dapr-api-token": "app-token"}, timeout=20)
+        delivery = http.post(
+            f"/events/{_SERVICES[service]}", content=b"x", headers={"dapr-api-token": "app-token"}, timeout=20
+        )
         assert delivery.status_code == 200
         # The sidecar is away, so the letter is, so the record stays: RETRY, or no status where there is no entry.
         assert delivery.json() in ({"status": "RETRY"}, {"statuses": []})
@@ -85,6 +88,8 @@ def test_it_serves_without_its_dependencies_and_stops_cleanly(service: str) -> N
         ("audit", "APP_API_TOKEN"),
         ("recurring", "SERVICE_TOKEN"),
         ("recurring", "DAPR_API_TOKEN"),
+        ("sync", "SERVICE_TOKEN"),
+        ("sync", "ALLOWED_ORIGINS"),
     ],
 )
 def test_it_says_what_is_missing(service: str, name: str) -> None:

@@ -1,0 +1,85 @@
+"""The application of sync: Socket.IO for clients, the route of its subscription, and the watch beside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import socketio
+from fastapi import Depends, FastAPI
+from prometheus_client import CollectorRegistry
+
+from services.common.breaker import Clock
+from services.common.consumer import EVENT_BODY_LIMIT, EventMetrics, EventRoute, consumer_check
+from services.common.delivery import AnyEvent
+from services.common.guard import require_app_token
+from services.common.limits import BodyLimitMiddleware
+from services.common.settings import ServiceSettings
+from services.common.sidecar import Sidecar
+from services.common.tokens import TokenVerifier
+from services.common.webapp import make_app, sidecar_check
+from services.sync.changes import ChangeLog
+from services.sync.handlers import live
+from services.sync.limits import ClientLimits
+from services.sync.metrics import SyncMetrics
+from services.sync.presence import Presence
+from services.sync.rooms import Rooms
+from services.sync.settings import SyncSettings
+from services.sync.sockets import SocketOutlet, Sockets, make_server
+from services.sync.watch import Watch
+from todoctl.core.dead_letters import Origin
+from todoctl.core.events import TASK_UPDATES, TaskUpdateEvent
+
+
+def create_app(
+    *, settings: ServiceSettings, sync: SyncSettings, sidecar: Sidecar, clock: Clock, registry: CollectorRegistry
+) -> FastAPI:
+    """The application; it connects to nothing before it is asked something."""
+    metrics, server = SyncMetrics(registry), make_server(sync)
+    rooms = Rooms(SocketOutlet(server), ChangeLog(sidecar, service_token=settings.service_token), metrics, clock)
+    verifier = TokenVerifier.through(sidecar, settings, clock)
+    sockets = Sockets(server, rooms, verifier, settings=sync, metrics=metrics, clock=clock)
+    presence = Presence(sidecar, replica=sync.replica, clock=clock)
+    route = _route(rooms, sidecar, clock, registry)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watch = asyncio.create_task(Watch(server, sockets, rooms, presence, settings=sync).run())
+        yield
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+        await rooms.aclose()
+        await server.shutdown()
+        await presence.end()
+        await sidecar.aclose()
+
+    checks = {"sidecar": sidecar_check(sidecar), "consumer": consumer_check(route.consumer)}
+    app = make_app(title="sync", registry=registry, checks=checks, lifespan=lifespan, body_limit=EVENT_BODY_LIMIT)
+    app.state.farewell = sockets.farewell
+    guard = Depends(require_app_token(settings.app_api_token))
+    app.add_api_route("/events/task-updates", route.endpoint, methods=["POST"], dependencies=[guard])
+    limited = ClientLimits(
+        socketio.ASGIApp(server, socketio_path=None),
+        per_second=sync.messages_per_second,
+        message_bytes=sync.message_bytes,
+        metrics=metrics,
+    )
+    app.mount("/socket.io", BodyLimitMiddleware(limited, limit=sync.message_bytes))
+    return app
+
+
+def _route(rooms: Rooms, sidecar: Sidecar, clock: Clock, registry: CollectorRegistry) -> EventRoute:
+    async def handle(event: AnyEvent, _: Origin) -> None:
+        if isinstance(event, TaskUpdateEvent):
+            await rooms.deliver(event.user_id, live(event), event.occurred_at)
+
+    return EventRoute(
+        handle,
+        consumer="sync",
+        topic=TASK_UPDATES,
+        sidecar=sidecar,
+        clock=clock,
+        metrics=EventMetrics.in_registry(registry),
+    )

@@ -1,0 +1,92 @@
+"""What a client may send over a socket or by polling: how much at once and how often. More ends the connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.common.ratelimit import TokenBuckets
+from services.sync.metrics import SyncMetrics
+
+_BURST_SECONDS = 2
+# Between the packets of one post; a packet that begins with b is binary.
+# Source: https://socket.io/docs/v4/engine-io-protocol/#http-long-polling
+_SEPARATOR = b"\x1e"
+
+
+class ClientLimits:
+    """Around the Socket.IO application: closes with 1008 (too often), 1009 (too large) or 1003 (not text); 429."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        per_second: float,
+        message_bytes: int,
+        metrics: SyncMetrics,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app, self._bytes, self._metrics = app, message_bytes, metrics
+        self._buckets = TokenBuckets(rate=per_second, burst=per_second * _BURST_SECONDS, monotonic=monotonic)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a connection or a request on, within its limits."""
+        if scope["type"] == "websocket":
+            await self._app(scope, self._bounded(receive, send), send)
+        elif scope["type"] == "http" and scope["method"] == "POST":
+            await self._post(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._buckets.take(_session(scope)):
+            self._metrics.refused.labels("too_often").inc()
+            await PlainTextResponse("too many messages", 429, {"retry-after": "1"})(scope, receive, send)
+            return
+        # Small: the limit on bodies is around this.
+        body = await Request(scope, receive).body()
+        if any(packet.startswith(b"b") for packet in body.split(_SEPARATOR)):
+            self._metrics.refused.labels("not_text").inc()
+            await PlainTextResponse("nothing of ours is binary", 400)(scope, receive, send)
+            return
+
+        async def again() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, again, send)
+
+    def _bounded(self, receive: Receive, send: Send) -> Receive:
+        key = object()
+
+        async def bounded() -> Message:
+            message = await receive()
+            if message["type"] != "websocket.receive":
+                return message
+            verdict = self._verdict(message, key)
+            if verdict is None:
+                return message
+            code, reason = verdict
+            self._metrics.closed.labels(reason).inc()
+            await send({"type": "websocket.close", "code": code, "reason": reason})
+            return {"type": "websocket.disconnect", "code": code}
+
+        return bounded
+
+    def _verdict(self, message: Message, key: object) -> tuple[int, str] | None:
+        text = message.get("text")
+        if text is None:
+            # Nothing of ours is binary; the library would hold the parts of such a message together in memory.
+            return 1003, "not_text"
+        if len(text) > self._bytes:
+            return 1009, "too_large"
+        return (1008, "too_often") if self._buckets.take(key) else None
+
+
+def _session(scope: Scope) -> str:
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    return f"polling {query.get('sid', [''])[0][:64]}"
