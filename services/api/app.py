@@ -12,8 +12,10 @@ from typing import Any
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from services.api import forwarding, pages
 from services.api.internal import make_router
 from services.api.metrics import ApiMetrics
+from services.api.pages import WebSettings
 from services.api.parts import Parts
 from services.api.publishing import Publisher
 from services.api.relay import Relay
@@ -40,8 +42,9 @@ def create_app(
     database: Database,
     registry: CollectorRegistry,
     clock: Callable[[], datetime] = utc_now,
+    web: WebSettings | None = None,
 ) -> FastAPI:
-    """The task service; it owns `sidecar` and `database` from here and closes them when it stops."""
+    """The task service and the page; it owns `sidecar` and `database` from here and closes them when it stops."""
     metrics = ApiMetrics(registry)
     upkeep = Upkeep(database, metrics=metrics, clock=clock)
     relay = Relay(
@@ -74,6 +77,8 @@ def create_app(
     )
     app.include_router(router)
     app.include_router(make_router(settings))
+    app.include_router(forwarding.make_router(sidecar))
+    app.include_router(pages.make_router(web or WebSettings()))
     return app
 
 

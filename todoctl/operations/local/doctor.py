@@ -101,7 +101,8 @@ def _tool_check(up: Up, name: str) -> Callable[[], Finding]:
 def _tool(up: Up, name: str) -> Finding:
     found = tools.find(name, up.settings.cache, environ=up.assembly.environ)
     if found is None:
-        return Finding(f"tool {name}", "fail", "not found", f"todoctl tools install {name}")
+        verdict: Verdict = "warn" if name in tools.OPTIONAL else "fail"
+        return Finding(f"tool {name}", verdict, "not found", f"todoctl tools install {name}")
     known = _KNOWN_FAULTS.get((name, found.version))
     if known:
         return Finding(f"tool {name}", "warn", f"{found.version} from {found.source}: {known}")
