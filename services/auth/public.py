@@ -23,7 +23,9 @@ def router(accounts: Accounts, store: Store, keys: KeyRing, settings: ServiceSet
     @routes.post("/api/auth/register", status_code=201)
     async def register(body: Registration, request: Request) -> Account:
         password = body.password.get_secret_value()
-        user = await accounts.register(email=body.email, password=password, zone=body.zone, peer=client_address(request, settings.app_api_token))
+        user = await accounts.register(
+            email=body.email, password=password, zone=body.zone, peer=client_address(request, settings.app_api_token)
+        )
         return Account.of(user)
 
     @routes.post("/api/auth/login")

@@ -148,7 +148,7 @@ export class List {
     $("pages").hidden = total <= PAGE && offset === 0;
     $("previous").disabled = offset === 0;
     $("next").disabled = offset + items.length >= total;
-    $("page-words").textContent = items.length ? `${offset + 1}–${offset + items.length} of ${total}` : `${total} in all`;
+    $("page-words").textContent = items.length ? `${offset + 1} to ${offset + items.length} of ${total}` : `${total} in all`;
     const what = { open: "open", completed: "done" }[this.#query.status];
     const tasks = `${total} ${what ? `${what} ` : ""}${total === 1 ? "task" : "tasks"}`;
     say(this.#query.narrowed ? `${tasks} found` : tasks);

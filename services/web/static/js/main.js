@@ -13,7 +13,7 @@ import { zone } from "./time.js";
 const STATES = {
   connecting: ["Connecting", ""],
   live: ["Live", "Changes show at once."],
-  polling: ["Every few seconds", "Live updates are away; the page asks every few seconds."],
+  polling: ["Polling", "Live updates are away; the page asks every few seconds."],
   offline: ["Offline", "What you see may be old. It catches up by itself."],
 };
 
@@ -111,7 +111,8 @@ async function enter() {
   for (const id of ["app", "connection", "account"]) $(id).hidden = false;
   $("account-email").textContent = session.email;
   tellState("connecting");
-  $("quick-title").focus();
+  // On a phone the field would bring up the keyboard.
+  (matchMedia("(pointer: fine)").matches ? $("quick-title") : $("main")).focus();
   watchExpiry();
   const cursor = await head();
   if (session.user !== user) return;

@@ -122,7 +122,9 @@ async def test_tasks_of_others_are_not_there(api: Api) -> None:
     for method, suffix in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/complete"), ("POST", "/reopen")):
         body = {"title": "x"} if method == "PATCH" else None
         mine = await api.call(method, path + suffix, user=8, headers={"x-request-id": "same"}, json=body)
-        never = await api.call(method, "/api/tasks/999999" + suffix, user=8, headers={"x-request-id": "same"}, json=body)
+        never = await api.call(
+            method, "/api/tasks/999999" + suffix, user=8, headers={"x-request-id": "same"}, json=body
+        )
         assert mine.status_code == 404
         assert mine.content == never.content
     assert (await api.call("GET", path, user=7)).json() == task
