@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,12 +58,21 @@ class Site:
     def url(self) -> str:
         return self.platform.url("api")
 
-    def window(self, *, width: int = 1280, height: int = 900, **options: Any) -> Page:
-        """A new browser profile with the page in it."""
+    def window(
+        self,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        before: Callable[[BrowserContext], None] | None = None,
+        **options: Any,
+    ) -> Page:
+        """A new browser profile with the page in it; `before` may put something between it and the network."""
         context = self.browser.new_context(viewport={"width": width, "height": height}, **options)
         context.add_init_script(_WATCH)
         context.set_default_timeout(15_000)
         self.contexts.append(context)
+        if before is not None:
+            before(context)
         page = context.new_page()
         page.on("console", lambda message: self._heard(message.type, message.text))
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
@@ -100,7 +109,8 @@ class Site:
 
     def _heard(self, kind: str, text: str) -> None:
         # Chromium reports each refused or failed request as an error; those are what some tests are about.
-        if kind in {"error", "warning"} and "Failed to load resource" not in text:
+        expected = ("Failed to load resource", "WebSocket connection to")
+        if kind in {"error", "warning"} and not text.startswith(expected):
             self.complaints.append(f"{kind}: {text}")
 
 

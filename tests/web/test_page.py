@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import httpx
 from playwright.sync_api import Locator, Page, expect
 
 from tests.web.conftest import PASSWORD, Site, due, ready
@@ -183,6 +184,24 @@ def test_two_windows_stay_in_step(site: Site) -> None:
     expect(rows(one)).to_have_count(0, timeout=10_000)
 
 
+def test_the_state_says_how_news_come(site: Site) -> None:
+    """Live where sync and its client are there, and at once; polling where either is not, and news still come."""
+    config = httpx.get(f"{site.url}/api/config", trust_env=False).json()
+    page = site.joined()
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live" if config["sync_url"] else "polling")
+    site.task(page, title="News")
+    # Asking alone would take up to four seconds.
+    expect(row(page, "News")).to_be_visible(timeout=2_000 if config["sync_url"] else 10_000)
+    cut = site.again(
+        page, before=lambda context: context.route_web_socket(re.compile("socket.io"), lambda ws: ws.close())
+    )
+    bare = site.again(page, before=lambda context: context.route("**/vendor/*", lambda route: route.abort()))
+    site.task(page, title="More news")
+    for window in (cut, bare):
+        expect(window.locator("#connection")).to_have_text("Polling")
+        expect(row(window, "More news")).to_be_visible(timeout=10_000)
+
+
 def test_offline_is_said_and_caught_up_with(site: Site) -> None:
     """Without a network the page says so and keeps what it shows; back again it shows what happened meanwhile."""
     page = site.joined()
@@ -244,7 +263,9 @@ def test_a_write_is_sent_again_with_its_key(site: Site) -> None:
     page.route(re.compile("/api/tasks$"), spoil)
     page.get_by_label("Title of a new task").fill("Once")
     page.keyboard.press("Enter")
-    expect(row(page, "Once")).to_be_visible(timeout=20_000)
+    # Sync may show the task while the page still waits for the answer.
+    expect(page.locator("#toasts")).to_contain_text("Added: Once", timeout=20_000)
+    expect(row(page, "Once")).to_be_visible()
     assert len(keys) == 3
     assert len(set(keys)) == 1
     assert site.call(page, "GET", "/api/tasks")["total"] == 1
