@@ -119,7 +119,8 @@ class FakeSidecar:
             return _error(500, "ERR_DIRECT_INVOKE", f"failed to invoke, id: {app}, err: couldn't find service: {app}")
         headers = {**request.headers, "dapr-api-token": self.app_token, "host": "app"}
         async with httpx.AsyncClient(transport=httpx.ASGITransport(self.apps[app]), base_url="http://app") as client:
-            return await client.request(request.method, f"/{path}", content=request.content, headers=headers)
+            url = httpx.URL(f"/{path}", query=request.url.query)
+            return await client.request(request.method, url, content=request.content, headers=headers)
 
     def _state(self, key: list[str], request: httpx.Request) -> httpx.Response:
         if request.method == "GET":

@@ -82,8 +82,9 @@ def _bring(site: Site, folder: Path) -> Generator[Step, None, Path]:
         return brought
     npm, environ = yield from _npm(site, folder)
     yield Step("download", f"npm package {NAME} {version}", 0.3)
-    options = ["--pack-destination", folder, "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries", "1"]
-    for _ in site.children.run([*npm, "pack", f"{NAME}@{version}", *options], environ=environ, cwd=folder):
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries", "1"]
+    command = [*npm, "pack", f"{NAME}@{version}", "--pack-destination", folder, *options]
+    for _ in site.children.run(command, environ=environ, cwd=folder):
         pass
     return folder / name
 
