@@ -141,7 +141,7 @@ export class List {
           this.#query.status
         ] || ["No tasks yet.", "Write the first one above."];
     const clear = this.#query.narrowed ? el("button", { type: "button", onclick: () => this.#query.clear() }, "Show all") : null;
-    return el("div", { class: "empty" }, icon("clock"), el("p", { class: "empty-title" }, words), el("p", { class: "muted" }, more), clear);
+    return el("div", { class: "empty" }, el("p", { class: "empty-title" }, words), el("p", { class: "muted" }, more), clear);
   }
 
   #pages({ items, total, offset }) {

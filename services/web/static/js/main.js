@@ -29,6 +29,7 @@ const query = new Query(() => load());
 const list = new List(query, (name, task, detail) => ACTIONS[name](task, detail));
 const editor = new Editor(api, (task, words) => {
   toast(`${words}: ${task.title}`);
+  if (words === "Added") $("quick-title").value = "";
   written();
 });
 
@@ -189,10 +190,7 @@ $("quick").addEventListener("submit", async (event) => {
   }
   written();
 });
-$("quick-details").addEventListener("click", () => {
-  editor.open(null, { title: $("quick-title").value.trim() });
-  $("quick-title").value = "";
-});
+$("quick-details").addEventListener("click", () => editor.open(null, { title: $("quick-title").value.trim() }));
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (document.documentElement.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
