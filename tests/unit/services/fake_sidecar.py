@@ -50,7 +50,7 @@ class FakeSidecar:
         """The transport to hand to a `Sidecar`."""
         return httpx.MockTransport(self._answer)
 
-    async def _answer(self, request: httpx.Request) -> httpx.Response:  # noqa: PLR0911 - one per route
+    async def _answer(self, request: httpx.Request) -> httpx.Response:  # noqa: C901, PLR0911 - one per route
         self.calls.append(request)
         if self.away:
             raise httpx.ConnectError("connection refused", request=request)
@@ -66,6 +66,8 @@ class FakeSidecar:
                 return self._publish_bulk(pubsub, topic, request)
             case ["v1.0", "invoke", app, "method", *path]:
                 return await self._invoke(app, "/".join(path), request)
+            case ["v1.0", "state", _, "transaction"]:
+                return self._change_state(request)
             case ["v1.0", "state", _, *key]:
                 return self._state(key, request)
             case ["v1.0", "secrets", _, name]:
@@ -119,8 +121,8 @@ class FakeSidecar:
             return _error(500, "ERR_DIRECT_INVOKE", f"failed to invoke, id: {app}, err: couldn't find service: {app}")
         headers = {**request.headers, "dapr-api-token": self.app_token, "host": "app"}
         async with httpx.AsyncClient(transport=httpx.ASGITransport(self.apps[app]), base_url="http://app") as client:
-            url = httpx.URL(f"/{path}", query=request.url.query)
-            return await client.request(request.method, url, content=request.content, headers=headers)
+            query = {"params": request.url.params} if request.url.query else {}
+            return await client.request(request.method, f"/{path}", content=request.content, headers=headers, **query)
 
     def _state(self, key: list[str], request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
@@ -130,6 +132,15 @@ class FakeSidecar:
         if not isinstance(entries, list):
             return _error(400, "ERR_MALFORMED_REQUEST", "not a list")
         self.state |= {entry["key"]: json.dumps(entry["value"]).encode() for entry in entries}
+        return httpx.Response(204)
+
+    def _change_state(self, request: httpx.Request) -> httpx.Response:
+        for operation in json.loads(request.content)["operations"]:
+            wanted = operation["request"]
+            if operation["operation"] == "delete":
+                self.state.pop(wanted["key"], None)
+            else:
+                self.state[wanted["key"]] = json.dumps(wanted["value"]).encode()
         return httpx.Response(204)
 
 
