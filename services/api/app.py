@@ -12,10 +12,9 @@ from typing import Any
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from services.api import forwarding, pages
 from services.api.internal import make_router
 from services.api.metrics import ApiMetrics
-from services.api.pages import WebSettings
+from services.api.pages import WebSettings, page_routes
 from services.api.parts import Parts
 from services.api.publishing import Publisher
 from services.api.relay import Relay
@@ -75,10 +74,9 @@ def create_app(
         metrics=metrics,
         buckets=TokenBuckets(rate=rate, burst=2 * rate, monotonic=time.monotonic),
     )
+    app.include_router(page_routes(web or WebSettings(), sidecar))
     app.include_router(router)
     app.include_router(make_router(settings))
-    app.include_router(forwarding.make_router(sidecar))
-    app.include_router(pages.make_router(web or WebSettings()))
     return app
 
 

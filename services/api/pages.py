@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from services.api import forwarding
 from services.common.settings import SettingsError
+from services.common.sidecar import Sidecar
 
 STATIC = Path(__file__).resolve().parents[1] / "web" / "static"
 SOCKET_CLIENT = "socket.io.esm.min.js"
@@ -73,6 +75,13 @@ class Asset:
         """The asset that a file holds."""
         content = file.read_bytes()
         return cls(content, _TYPES[file.suffix], f'"{sha256(content).hexdigest()[:32]}"')
+
+
+def page_routes(settings: WebSettings, sidecar: Sidecar) -> APIRouter:
+    """Everything that api answers for the page beyond its own tasks."""
+    routes = make_router(settings)
+    routes.include_router(forwarding.make_router(sidecar))
+    return routes
 
 
 def make_router(settings: WebSettings) -> APIRouter:
