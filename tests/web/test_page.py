@@ -222,6 +222,20 @@ def test_offline_is_said_and_caught_up_with(site: Site) -> None:
     expect(row(page, "Kept")).to_be_visible()
 
 
+def test_the_page_outlives_its_services(site: Site) -> None:
+    """While api, or sync, starts anew the page stays, and afterwards it is as current and as live as before."""
+    page = site.joined()
+    state = str(page.locator("#connection").get_attribute("data-state"))
+    config = httpx.get(f"{site.url}/api/config", trust_env=False).json()
+    state = "live" if config["sync_url"] else state
+    for service in ("api", "sync") if config["sync_url"] else ("api",):
+        site.platform.must("restart", service)
+        site.task(page, title=f"After {service}")
+        expect(row(page, f"After {service}")).to_be_visible(timeout=20_000)
+        expect(page.locator("#connection")).to_have_attribute("data-state", state, timeout=30_000)
+        expect(page.locator("#offline")).to_be_hidden()
+
+
 def test_an_edit_that_met_another_is_shown_and_decided(site: Site) -> None:
     """Both sides are shown; mine over theirs keeps what only they touched, theirs takes all of theirs."""
     page = site.joined()
