@@ -8,6 +8,7 @@ import sys
 from prometheus_client import REGISTRY
 
 from services.api.app import create_app
+from services.api.pages import WebSettings
 from services.common.database import Database
 from services.common.server import run
 from services.common.settings import ServiceSettings
@@ -20,7 +21,8 @@ def main() -> None:
         settings = ServiceSettings.from_environ(os.environ)
         database = Database(settings.needed_database_url, name=settings.service_name)
         sidecar = Sidecar.from_settings(settings)
-        app = create_app(settings=settings, sidecar=sidecar, database=database, registry=REGISTRY)
+        web = WebSettings.from_environ(os.environ)
+        app = create_app(settings=settings, sidecar=sidecar, database=database, registry=REGISTRY, web=web)
     except ValueError as error:
         # An empty SERVICE_TOKEN is one, too: the guard would let everybody in.
         sys.exit(f"api: {error}")

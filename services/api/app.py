@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from services.api.alarms import Alarms
 from services.api.internal import make_job_router, make_router
 from services.api.metrics import ApiMetrics
+from services.api.pages import WebSettings, page_routes
 from services.api.parts import Parts
 from services.api.publishing import Publisher
 from services.api.relay import Relay
@@ -42,8 +43,9 @@ def create_app(
     database: Database,
     registry: CollectorRegistry,
     clock: Callable[[], datetime] = utc_now,
+    web: WebSettings | None = None,
 ) -> FastAPI:
-    """The task service; it owns `sidecar` and `database` from here and closes them when it stops."""
+    """The task service and the page; it owns `sidecar` and `database` from here and closes them when it stops."""
     metrics = ApiMetrics(registry)
     upkeep = Upkeep(database, metrics=metrics, clock=clock)
     reminders = Reminders(database, metrics=metrics)
@@ -76,6 +78,7 @@ def create_app(
         metrics=metrics,
         buckets=TokenBuckets(rate=rate, burst=2 * rate, monotonic=time.monotonic),
     )
+    app.include_router(page_routes(web or WebSettings(), sidecar))
     app.include_router(router)
     app.include_router(make_router(settings))
     app.include_router(make_job_router(settings, reminders.wake))

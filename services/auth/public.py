@@ -11,6 +11,7 @@ from services.auth.accounts import Accounts
 from services.auth.keyring import KeyRing
 from services.auth.schemas import AccessToken, Account, Login, Registration, UserDetails
 from services.auth.store import Store
+from services.common.peers import client_address
 from services.common.settings import ServiceSettings
 from services.common.tokens import CurrentUser, InvalidTokenError
 
@@ -22,7 +23,9 @@ def router(accounts: Accounts, store: Store, keys: KeyRing, settings: ServiceSet
     @routes.post("/api/auth/register", status_code=201)
     async def register(body: Registration, request: Request) -> Account:
         password = body.password.get_secret_value()
-        user = await accounts.register(email=body.email, password=password, zone=body.zone, peer=_peer(request))
+        user = await accounts.register(
+            email=body.email, password=password, zone=body.zone, peer=client_address(request, settings.app_api_token)
+        )
         return Account.of(user)
 
     @routes.post("/api/auth/login")
@@ -30,7 +33,7 @@ def router(accounts: Accounts, store: Store, keys: KeyRing, settings: ServiceSet
         token = await accounts.log_in(
             email=body.email,
             password=body.password.get_secret_value(),
-            peer=_peer(request),
+            peer=client_address(request, settings.app_api_token),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
         )
@@ -50,8 +53,3 @@ def router(accounts: Accounts, store: Store, keys: KeyRing, settings: ServiceSet
         return handlers.jwks(await keys.keys())
 
     return routes
-
-
-def _peer(request: Request) -> str:
-    # The connection's own address: X-Forwarded-For is whatever a client likes it to be.
-    return request.client.host if request.client else "unknown"

@@ -120,10 +120,13 @@ class Sidecar:
         path: str,
         *,
         json: Any = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 5.0,  # noqa: ASYNC109 - httpx bounds each phase; the caller may bound the whole
     ) -> httpx.Response:
         """Call another service; its own answers, errors too, are returned as they are.
+
+        The body is `json`, or `content` as it is.
 
         Raises:
             SidecarUnavailable: the service, or the sidecar, can't be reached.
@@ -132,7 +135,7 @@ class Sidecar:
         response = await self._call(
             method,
             f"/v1.0/invoke/{app_id}/method/{path.removeprefix('/')}",
-            content=None if json is None else _dump(json),
+            content=content if json is None else _dump(json),
             json_body=json is not None,
             headers=dict(headers or {}),
             timeout=httpx.Timeout(timeout, connect=min(timeout, 2.0)),

@@ -69,7 +69,10 @@ class Folders:
 
 @dataclass(frozen=True)
 class Programs:
-    """Where the programs are: Java with Kafka's jars, PostgreSQL's bin folder, Dapr's two, Python itself."""
+    """Where the programs are: Java with Kafka's jars, PostgreSQL's bin folder, Dapr's two, Python itself.
+
+    The page's Socket.IO client lies in `web_vendor`; without it the page asks for changes in place of being told.
+    """
 
     java: Path
     kafka_jars: Path
@@ -77,6 +80,7 @@ class Programs:
     daprd: Path
     scheduler: Path
     python: Path
+    web_vendor: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -275,6 +279,8 @@ def _service(site: Site, name: str) -> Part:
     if service.database:
         env["DATABASE_URL"] = site.secrets.database_url(service.database.role, site.ports["postgres"])
         needs = (f"postgres:{LOOPBACK}:{site.ports['postgres']}",)
+    if name == "api":
+        env |= _page(site)
     return Part(
         name=name,
         kind="service",
@@ -283,6 +289,13 @@ def _service(site: Site, name: str) -> Part:
         env=env,
         needs=needs,
     )
+
+
+def _page(site: Site) -> dict[str, str]:
+    """What api, which serves the page, tells it: where sync is, and the folder with the client for it."""
+    sync = {"SYNC_URL": f"http://{LOOPBACK}:{site.ports['sync']}"} if "sync" in site.values.services else {}
+    vendor = {"WEB_VENDOR": str(site.programs.web_vendor)} if site.programs.web_vendor else {}
+    return sync | vendor
 
 
 def _sidecar(site: Site, name: str) -> Part:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from todoctl.adapters.tools import store
+from todoctl.adapters.tools import npm_package, store
 from todoctl.adapters.tools.catalog import Spec, catalog
 from todoctl.adapters.tools.children import CancelledError
 from todoctl.adapters.tools.lock import ToolLock
@@ -23,7 +23,11 @@ from todoctl.adapters.tools.site import Site
 from todoctl.errors import MissingError, PartialError, TodoctlError, UsageError
 from todoctl.operations.tool_progress import Clock, sentence, thin
 
+# Tools that the platform uses where it can have them.
+OPTIONAL = frozenset({npm_package.NAME})
+
 __all__ = [
+    "OPTIONAL",
     "Listed",
     "Progress",
     "Tool",

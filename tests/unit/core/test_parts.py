@@ -127,6 +127,20 @@ def test_a_sidecar_knows_its_app_and_the_app_its_sidecar() -> None:
         assert PARTS[app].env["SERVICE_NAME"] == app
 
 
+def test_api_knows_what_the_page_needs() -> None:
+    """The api service is told where sync is, where there is one, and where the page's module lies, where it is installed."""
+    assert "WEB_VENDOR" not in PARTS["api"].env
+    values = Values.model_validate(document(api={"port": 8000}, sync={"port": 8005}))
+    there = site(values, Path("/srv"))
+    there = replace(there, programs=replace(there.programs, web_vendor=Path("/cache/client")))
+    env = {part.name: part.env for part in make_parts(there)}
+    assert env["api"]["SYNC_URL"] == "http://127.0.0.1:8005"
+    assert env["api"]["WEB_VENDOR"] == "/cache/client"
+    assert "WEB_VENDOR" not in env["sync"]
+    alone = Values.model_validate(document(api={"port": 8000}))
+    assert "SYNC_URL" not in {part.name: part.env for part in make_parts(site(alone, Path("/srv")))}["api"]
+
+
 def test_other_ports_move_everything() -> None:
     """With other ports recorded no part still names a default one."""
     moved: Site = replace(HERE, ports={name: port + 10_000 for name, port in HERE.ports.items()})

@@ -163,6 +163,15 @@ class FakeSidecar:
                 self.state[wanted["key"]] = json.dumps(wanted["value"]).encode()
         return httpx.Response(204)
 
+    def _change_state(self, request: httpx.Request) -> httpx.Response:
+        for operation in json.loads(request.content)["operations"]:
+            wanted = operation["request"]
+            if operation["operation"] == "delete":
+                self.state.pop(wanted["key"], None)
+            else:
+                self.state[wanted["key"]] = json.dumps(wanted["value"]).encode()
+        return httpx.Response(204)
+
 
 def raw_delivery(record: Record) -> dict[str, Any]:
     """The body with which a raw subscription delivers a record."""

@@ -68,7 +68,7 @@ def test_the_list_comes_in_every_format(machine: Machine, output: str) -> None:
     """The other formats hold the same tools."""
     code, out, _ = run(machine, "list", "-o", output)
     assert code == 0
-    for name in ("jre", "kafka", "postgresql", "daprd", "scheduler", "go"):
+    for name in ("jre", "kafka", "postgresql", "daprd", "scheduler", "socket.io-client", "go"):
         assert name in out
 
 
@@ -85,7 +85,7 @@ def test_an_unknown_tool_ends_with_2(machine: Machine) -> None:
     """And names the known ones."""
     code, _, err = run(machine, "install", "docker")
     assert code == 2
-    assert "there are: jre, kafka, postgresql, daprd, scheduler, go" in err
+    assert "there are: jre, kafka, postgresql, daprd, scheduler, socket.io-client, go" in err
 
 
 def test_installing_gives_the_tools_on_stdout(machine: Machine) -> None:

@@ -13,6 +13,7 @@ from todoctl.adapters.tools import (
     go_toolchain,
     java,
     kafka_jars,
+    npm_package,
     store,
     wheels,
 )
@@ -47,7 +48,8 @@ class Spec:
 
 def catalog(pins: Pins) -> dict[str, Spec]:
     """Every tool by name."""
-    tools = (_jre(pins), _kafka(pins), _postgresql(pins), _dapr(pins, "daprd"), _dapr(pins, "scheduler"), _go(pins))
+    daprs = (_dapr(pins, name) for name in ("daprd", "scheduler"))
+    tools = (_jre(pins), _kafka(pins), _postgresql(pins), *daprs, _socket_client(pins), _go(pins))
     return {tool.name: tool for tool in tools}
 
 
@@ -127,6 +129,18 @@ def _dapr(pins: Pins, name: str) -> Spec:
         f"put a {name} of line {pins.dapr.line} on PATH or at {{by_hand}}/{name}, or its release archive with its .sha256 into {{by_hand}}",
         (*found, release, build),
         group="dapr",
+    )
+
+
+def _socket_client(pins: Pins) -> Spec:
+    version = pins.web.version
+    npm = Source("npm", npm_package.look, npm_package.fetch, npm_package.entry, pins.web.seconds)
+    return Spec(
+        npm_package.NAME,
+        version,
+        "live updates in the page, which asks every few seconds without it",
+        f"put the archive of the npm package, {npm_package.NAME}-{version}.tgz, into {{by_hand}}",
+        (npm,),
     )
 
 

@@ -83,6 +83,16 @@ class GoPin(_Section):
     wheel: WheelPin
 
 
+class WebPin(_Section):
+    """The page's one third-party module: its npm package's version and integrity, and the wheel where there is no npm."""
+
+    version: str
+    integrity: str
+    mib: int
+    seconds: int
+    wheel: WheelPin
+
+
 class Pins(_Section):
     """Everything in versions.toml."""
 
@@ -91,6 +101,7 @@ class Pins(_Section):
     kafka: KafkaPin
     postgresql: PostgresqlPin
     go: GoPin
+    web: WebPin
 
 
 @cache

@@ -38,7 +38,7 @@ class Assembly:
         known = {
             name: self.programs.get(name, _UNKNOWN) for name in ("java", "kafka_jars", "postgres", "daprd", "scheduler")
         }
-        programs = Programs(**known, python=self.python)
+        programs = Programs(**known, python=self.python, web_vendor=self.programs.get("web_vendor"))
         return Site(self.values, self.state.folders, self.state.ports, programs, self.state.secrets)
 
     @property

@@ -123,7 +123,8 @@ def _checks(up: Up) -> list[Check]:
 def _tool(cache: Path, environ: Mapping[str, str], name: str) -> Finding:
     found = tools.find(name, cache, environ=environ)
     if found is None:
-        return Finding(f"tool {name}", "fail", "not found", f"todoctl tools install {name}")
+        verdict: Verdict = "warn" if name in tools.OPTIONAL else "fail"
+        return Finding(f"tool {name}", verdict, "not found", f"todoctl tools install {name}")
     known = _KNOWN_FAULTS.get((name, found.version))
     if known:
         return Finding(f"tool {name}", "warn", f"{found.version} from {found.source}: {known}")

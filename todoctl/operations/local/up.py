@@ -15,7 +15,7 @@ from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.parts import OWNER_ROLE, Folders, java_command, roles, sidecar_name
 from todoctl.core.topics import wanted_topics
 from todoctl.core.values import Values
-from todoctl.errors import TodoctlError
+from todoctl.errors import MissingError, TodoctlError
 from todoctl.operations import tools
 from todoctl.operations.local import readiness, state
 from todoctl.operations.local.assembly import Assembly, write_if_changed
@@ -25,7 +25,14 @@ from todoctl.settings import Settings
 Run = Callable[[Tell], str]
 
 # Tool → the name under which the parts know it.
-_PROGRAMS = {"jre": "java", "kafka": "kafka_jars", "postgresql": "postgres", "daprd": "daprd", "scheduler": "scheduler"}
+_PROGRAMS = {
+    "jre": "java",
+    "kafka": "kafka_jars",
+    "postgresql": "postgres",
+    "daprd": "daprd",
+    "scheduler": "scheduler",
+    "socket.io-client": "web_vendor",
+}
 
 
 @dataclass
@@ -117,6 +124,8 @@ def _steps(up: Up) -> list[Step]:
         steps.append(Step("mailsink", starter(up, "mailsink"), frozenset()))
     for name, service in up.values.services.items():
         needs = {"schema"} if service.database else set()
+        # api serves the page, and is told where its module lies.
+        needs |= {"tool socket.io-client"} if name == "api" else set()
         steps.append(Step(name, starter(up, name), frozenset(needs)))
         side = {"tool daprd", "schema", "topics"}
         steps.append(Step(sidecar_name(name), starter(up, sidecar_name(name)), frozenset(side)))
@@ -124,7 +133,17 @@ def _steps(up: Up) -> list[Step]:
 
 
 def _tool(up: Up, name: str) -> Run:
+    needed = name not in tools.OPTIONAL
+
     def run(tell: Tell) -> str:
+        try:
+            return bring(tell)
+        except MissingError as error:
+            if needed:
+                raise
+            return f"not there, and the platform runs without it: {error.message}"
+
+    def bring(tell: Tell) -> str:
         found = tools.find(name, up.settings.cache, environ=up.assembly.environ)
         for progress in () if found else tools.install(name, up.settings.cache, environ=up.assembly.environ):
             if progress.error:

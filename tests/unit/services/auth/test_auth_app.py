@@ -259,6 +259,18 @@ async def test_one_peer_is_limited(strict: Auth) -> None:
     assert statuses == [401] * 10 + [429] * 5
 
 
+async def test_who_forwards_names_the_peer(strict: Auth) -> None:
+    """The address that a service of ours passed on counts, one that a client made up does not."""
+
+    async def tries(number: int, token: str) -> list[int]:
+        headers = {"x-client-address": f"10.0.0.{number}", "dapr-api-token": token}
+        login = {"email": f"p{number}@example.org", "password": "wrong horse"}
+        return [(await strict.http.post("/api/auth/login", json=login, headers=headers)).status_code]
+
+    assert [await tries(number, "app-token") for number in range(15)] == [[401]] * 15
+    assert [await tries(number, "guess") for number in range(15)] == [[401]] * 10 + [[429]] * 5
+
+
 async def test_a_crowd_is_told_to_come_back(auth: Auth) -> None:
     """More logins than the hashes can keep up with are answered 503 with a time, not queued without end."""
     await auth.post("register", **ANN)

@@ -1,0 +1,176 @@
+// The task dialog: new and edit, with one key for each save, and both sides shown when two people edited.
+
+import { newKey, Problem } from "./api.js";
+import { $, el, icon, toast } from "./dom.js";
+import * as fields from "./fields.js";
+import { moment, repetition, span } from "./time.js";
+
+const LABELS = {
+  title: "Title",
+  description: "Description",
+  due_date: "Due",
+  priority: "Priority",
+  tags: "Tags",
+  reminder_offset: "Reminder",
+  recurrence_rule: "Repeats",
+};
+
+export class Editor {
+  #api;
+  #onSaved;
+  #task = null;
+  #version = 0;
+  #theirs = null;
+  #key = "";
+  #sent = "";
+
+  constructor(api, onSaved) {
+    this.#api = api;
+    this.#onSaved = onSaved;
+    fields.prepare();
+    $("editor-close").append(icon("close"));
+    for (const id of ["editor-close", "editor-cancel"]) $(id).addEventListener("click", () => $("editor").close());
+    $("editor-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#save();
+    });
+    $("conflict-mine").addEventListener("click", () => this.#mine());
+    $("conflict-theirs").addEventListener("click", () => this.open(this.#theirs));
+  }
+
+  /** Open for a task, or for a new one with what is known of it; the dialog gives the focus back when it closes. */
+  open(task = null, known = {}) {
+    this.#task = task;
+    this.#version = task?.version || 0;
+    this.#sent = "";
+    $("editor-title").textContent = task ? "Edit task" : "New task";
+    fields.show(task || known);
+    this.#fail("");
+    this.#showConflict(null);
+    if (!$("editor").open) $("editor").showModal();
+    $("f-title").focus();
+  }
+
+  /** Somebody else changed or deleted a task. */
+  changed(task) {
+    if (!$("editor").open || this.#task?.id !== task.id || task.version <= this.#version) return;
+    if (task.status === "deleted") this.#fail("This task was deleted elsewhere.");
+    else this.#showConflict(task);
+  }
+
+  async #save() {
+    const wanted = fields.read(this.#task || {});
+    if (!wanted.title) {
+      fields.complain([{ field: "title", message: "A task needs a title." }]);
+      return;
+    }
+    const body = this.#task ? fields.difference(this.#task, wanted) : fields.newBody(wanted);
+    if (this.#task && !Object.keys(body).length) {
+      $("editor").close();
+      return;
+    }
+    this.#busy(true);
+    try {
+      const saved = await this.#send(body);
+      $("editor").close();
+      this.#onSaved(saved, this.#task ? "Saved" : "Added");
+    } catch (error) {
+      await this.#refused(error);
+    } finally {
+      this.#busy(false);
+    }
+  }
+
+  #send(body) {
+    // A save that was left in doubt and is sent again is the same one, unless it says something else.
+    const said = JSON.stringify([body, this.#version]);
+    if (said !== this.#sent) this.#key = newKey();
+    this.#sent = said;
+    const options = { body, key: this.#key, version: this.#version };
+    return this.#task ? this.#api.write("PATCH", `/api/tasks/${this.#task.id}`, options) : this.#api.write("POST", "/api/tasks", options);
+  }
+
+  async #refused(error) {
+    if (error instanceof Problem && [409, 412].includes(error.status)) {
+      await this.#conflict();
+      return;
+    }
+    if (error instanceof Problem && error.status === 404) this.#fail("This task was deleted elsewhere.");
+    else if (error.fields?.length) {
+      const homeless = fields.complain(error.fields);
+      this.#fail(homeless.map(({ field, message }) => `${field}: ${message}`).join("; "));
+    } else this.#fail(navigator.onLine === false ? "You are offline. Nothing is lost: save again when you are back." : `${error.message} Try again.`);
+  }
+
+  async #conflict() {
+    try {
+      this.#showConflict(await this.#api.get(`/api/tasks/${this.#task.id}`));
+    } catch (error) {
+      this.#fail(error.status === 404 ? "This task was deleted elsewhere." : error.message);
+    }
+  }
+
+  #showConflict(theirs) {
+    this.#theirs = theirs;
+    $("conflict").hidden = !theirs;
+    if (!theirs) return;
+    const before = this.#task;
+    const differing = Object.keys(LABELS).filter((name) => JSON.stringify(theirs[name]) !== JSON.stringify(before[name]));
+    const rows = differing.flatMap((name) => [el("dt", {}, LABELS[name]), el("dd", {}, words(name, theirs[name]))]);
+    if (theirs.status !== before.status) rows.push(el("dt", {}, "Status"), el("dd", {}, theirs.status === "completed" ? "done" : "open again"));
+    $("conflict-fields").replaceChildren(...rows);
+    $("conflict").focus();
+  }
+
+  /** Save what is in the fields on top of the newest version. */
+  #mine() {
+    const wanted = fields.read(this.#task);
+    const mine = fields.difference(this.#task, wanted);
+    this.#version = this.#theirs.version;
+    this.#task = { ...this.#theirs };
+    // Fields that only the other side touched stay theirs.
+    fields.show({ ...this.#theirs, ...mine });
+    if (mine.due_date !== undefined) $("f-due").dataset.shown = "";
+    this.#showConflict(null);
+    this.#save();
+  }
+
+  #fail(words) {
+    $("editor-error").textContent = words;
+    $("editor-error").hidden = !words;
+  }
+
+  #busy(busy) {
+    $("editor-save").disabled = busy;
+    $("editor-save").textContent = busy ? "Saving…" : "Save";
+    if (busy) this.#fail("");
+  }
+}
+
+/** Ask before a task is deleted. */
+export function confirmDelete(task) {
+  const repeats = task.recurrence_rule && task.status === "open" ? " It repeats: its series ends with it." : "";
+  $("confirm-words").textContent = `“${task.title}” will be gone.${repeats}`;
+  const dialog = $("confirm");
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((answer) => {
+    dialog.addEventListener("close", () => answer(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+/** Say what went wrong with a write that has no dialog. */
+export function tellFailure(error) {
+  const conflict = error instanceof Problem && [409, 412].includes(error.status);
+  const gone = error instanceof Problem && error.status === 404;
+  const offline = navigator.onLine === false ? "You are offline; try again when you are back." : error.message;
+  toast(conflict ? "It was changed elsewhere in the meantime; here is how it is now." : gone ? "It was deleted elsewhere." : offline, "bad");
+}
+
+function words(name, value) {
+  if (value === null || value === "" || value.length === 0) return "none";
+  if (name === "due_date") return moment(value);
+  if (name === "tags") return value.join(", ");
+  if (name === "recurrence_rule") return repetition(value);
+  return name === "reminder_offset" ? `${span(value)} before` : value;
+}

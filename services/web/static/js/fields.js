@@ -1,0 +1,182 @@
+// The fields of the task dialog: a task in, what the user wants out, and the words for fields that don't fit.
+
+import { $, el, icon } from "./dom.js";
+import { DAYS, LONG_DAYS, SHORT_DAYS, fromField, span, toField, zone } from "./time.js";
+
+const REMINDERS = ["PT0S", "PT10M", "PT30M", "PT1H", "PT3H", "P1D", "P2D", "P7D"];
+const UNITS = { daily: "days", weekly: "weeks", monthly: "months" };
+const MOST_TAGS = 20;
+
+let tags = [];
+
+/** Prepare what the page's file can't hold: weekdays in the user's language, reminders in words. */
+export function prepare() {
+  DAYS.forEach((day, at) => {
+    const box = el("input", { type: "checkbox", name: "day", value: day, "aria-label": LONG_DAYS[at] });
+    $("f-days").append(el("label", {}, box, el("span", { "aria-hidden": "true" }, SHORT_DAYS[at])));
+  });
+  $("f-tag").addEventListener("keydown", tagKey);
+  $("f-tag").addEventListener("input", () => $("f-tag").value.includes(",") && addTags());
+  $("f-tag").addEventListener("blur", addTags);
+  for (const id of ["f-due", "f-frequency", "repeat"]) $(id).addEventListener("input", settle);
+}
+
+/** Show a task, or an empty one. */
+export function show(task) {
+  $("f-title").value = task.title || "";
+  $("f-description").value = task.description || "";
+  $("f-due").value = task.due_date ? toField(task.due_date) : "";
+  $("f-due").dataset.shown = $("f-due").value;
+  $("f-priority").value = task.priority || "medium";
+  tags = [...(task.tags || [])];
+  $("f-tag").value = "";
+  drawTags();
+  showReminder(task.reminder_offset || "");
+  showRule(task.recurrence_rule);
+  settle();
+  complain([]);
+}
+
+/** What the fields say, as the API takes it; the due date stays as it was while nobody touched it. */
+export function read(task) {
+  addTags();
+  const touched = $("f-due").value !== $("f-due").dataset.shown;
+  const due = touched ? fromField($("f-due").value) : task.due_date || null;
+  return {
+    title: $("f-title").value.trim(),
+    description: $("f-description").value,
+    priority: $("f-priority").value,
+    tags: [...tags],
+    due_date: due,
+    reminder_offset: due ? $("f-reminder").value || null : null,
+    recurrence_rule: due ? readRule(task.recurrence_rule) : null,
+  };
+}
+
+/** The wanted fields that differ from the task. */
+export function difference(task, wanted) {
+  const same = (a, b) => JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
+  return Object.fromEntries(
+    Object.entries(wanted).filter(([name, value]) => !same(value, name === "recurrence_rule" ? ordered(task[name]) : task[name])),
+  );
+}
+
+/** A new task's body. */
+export function newBody(wanted) {
+  return { ...wanted, ...(zone ? { zone } : {}) };
+}
+
+/** Put the service's words beside their fields; gives those that have no field here. */
+export function complain(errors) {
+  for (const field of document.querySelectorAll("#editor [data-field]")) {
+    field.querySelector(".field-error")?.remove();
+    const control = field.querySelector("input, select, textarea");
+    control.removeAttribute("aria-invalid");
+    control.removeAttribute("aria-errormessage");
+  }
+  const homeless = errors.filter((error) => !complainAt(error));
+  document.querySelector("#editor [aria-invalid]")?.focus();
+  return homeless;
+}
+
+function complainAt({ field, message }) {
+  const place = document.querySelector(`#editor [data-field="${CSS.escape(field.split(".")[0])}"]`);
+  if (!place) return false;
+  const id = `error-${field.split(".")[0]}`;
+  const control = place.querySelector("input:not([type=hidden]), select, textarea");
+  control.setAttribute("aria-invalid", "true");
+  control.setAttribute("aria-errormessage", id);
+  if (!place.querySelector(".field-error")) place.append(el("p", { id, class: "field-error" }, sentence(message)));
+  return true;
+}
+
+const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
+
+function settle() {
+  const due = $("f-due").value !== "";
+  $("with-due").disabled = !due;
+  $("needs-due").hidden = due;
+  const frequency = $("f-frequency").value;
+  $("repeat").hidden = !due || !frequency;
+  $("weekly").hidden = frequency !== "weekly";
+  $("monthly").hidden = frequency !== "monthly";
+  const unit = UNITS[frequency] || "days";
+  $("f-unit").textContent = $("f-interval").value === "1" ? unit.slice(0, -1) : unit;
+  const ends = chosenEnd();
+  $("f-until").hidden = ends !== "until";
+  $("f-count").hidden = ends !== "count";
+}
+
+const chosenEnd = () => document.querySelector("input[name=ends]:checked").value;
+
+function showReminder(offset) {
+  const offsets = REMINDERS.includes(offset) || !offset ? REMINDERS : [...REMINDERS, offset];
+  const words = (value) => (value === "PT0S" ? "When it is due" : `${span(value)} before`);
+  const options = offsets.map((value) => el("option", { value }, words(value)));
+  $("f-reminder").replaceChildren(el("option", { value: "" }, "None"), ...options);
+  $("f-reminder").value = offset;
+}
+
+function showRule(rule) {
+  $("f-frequency").value = rule?.frequency || "";
+  $("f-interval").value = rule?.interval || 1;
+  for (const box of document.querySelectorAll("input[name=day]")) box.checked = Boolean(rule?.days_of_week?.includes(box.value));
+  $("f-monthday").value = rule?.day_of_month || "";
+  const ends = rule?.until ? "until" : rule?.count ? "count" : "never";
+  for (const radio of document.querySelectorAll("input[name=ends]")) radio.checked = radio.value === ends;
+  $("f-until").value = rule?.until ? rule.until.slice(0, 10) : "";
+  $("f-count").value = rule?.count || 10;
+  $("f-basis").value = rule?.basis || "schedule";
+}
+
+function readRule(before) {
+  const frequency = $("f-frequency").value;
+  if (!frequency) return null;
+  const rule = { frequency, interval: Number($("f-interval").value) || 1, basis: $("f-basis").value };
+  const days = [...document.querySelectorAll("input[name=day]:checked")].map((box) => box.value);
+  if (frequency === "weekly" && days.length) rule.days_of_week = days;
+  if (frequency === "monthly" && $("f-monthday").value) rule.day_of_month = Number($("f-monthday").value);
+  const until = $("f-until").value;
+  // A rule that ends at a time of day keeps it while its day stays.
+  if (chosenEnd() === "until" && until) rule.until = before?.until?.startsWith(until) ? before.until : until;
+  if (chosenEnd() === "count") rule.count = Number($("f-count").value) || 1;
+  return ordered(rule);
+}
+
+/** A rule with its defaults, in one order, so that equal rules look equal. */
+function ordered(rule) {
+  if (!rule) return null;
+  const whole = { interval: 1, basis: "schedule", ...rule };
+  return Object.fromEntries(Object.keys(whole).sort().map((name) => [name, whole[name]]));
+}
+
+function tagKey(event) {
+  if (event.key === "Enter" && $("f-tag").value.trim()) {
+    event.preventDefault();
+    addTags();
+  } else if (event.key === "Backspace" && !$("f-tag").value && tags.length) {
+    tags.pop();
+    drawTags();
+  }
+}
+
+function addTags() {
+  const given = $("f-tag").value.split(",").map((tag) => tag.trim());
+  const wanted = given.filter((tag) => tag && !tags.includes(tag));
+  $("f-tag").value = "";
+  if (!wanted.length) return;
+  tags = [...new Set([...tags, ...wanted])].slice(0, MOST_TAGS);
+  drawTags();
+}
+
+function drawTags() {
+  const chips = tags.map((tag) => {
+    const remove = () => {
+      tags = tags.filter((other) => other !== tag);
+      drawTags();
+      $("f-tag").focus();
+    };
+    return el("li", { class: "chip" }, tag, el("button", { type: "button", "aria-label": `Remove tag ${tag}`, onclick: remove }, icon("close")));
+  });
+  $("f-tags").replaceChildren(...chips);
+}
