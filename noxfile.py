@@ -36,6 +36,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def web(session: nox.Session) -> None:
+    """The page in a real browser; needs Debian's chromium or another Chromium on PATH."""
+    _install(session)
+    session.run("pytest", "tests/web", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Speed as ratios, measured side by side in one run."""
     _install(session)

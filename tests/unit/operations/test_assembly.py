@@ -96,7 +96,7 @@ def test_kafka_listens_on_loopback_and_makes_no_topic_by_itself(assembly: Assemb
 
 @pytest.mark.parametrize("app", VALUES.services)
 def test_a_sidecars_files_are_the_charts_documents(assembly: Assembly, app: str) -> None:
-    """What daprd reads is what the core made, as YAML, and its secret file holds the state store's string or nothing."""
+    """What daprd reads is what the core made, as YAML, and its secret file holds what the service uses and no more."""
     assembly.write_part(f"{app}-daprd")
     folder = assembly.state.folders.config / "dapr" / app
     found = {path.name: yaml.safe_load(path.read_text()) for path in (folder / "resources").iterdir()}
@@ -104,7 +104,8 @@ def test_a_sidecars_files_are_the_charts_documents(assembly: Assembly, app: str)
     secrets_file = str(folder / "secrets.json")
     assert found == resources(VALUES, app, brokers=broker, secrets_file=secrets_file, state_connection=STATE_SECRET)
     held = json.loads((folder / "secrets.json").read_text())
-    assert set(held) == ({STATE_SECRET} if VALUES.services[app].state else set())
+    service = VALUES.services[app]
+    assert set(held) == set(service.secrets) | ({STATE_SECRET} if service.state else set())
     assert yaml.safe_load((folder / "configuration.yaml").read_text())["kind"] == "Configuration"
 
 

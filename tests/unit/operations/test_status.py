@@ -19,6 +19,7 @@ from todoctl.adapters.kafka import Lag
 from todoctl.adapters.processes.identity import Usage
 from todoctl.commands.status import _age
 from todoctl.core.parts import make_parts
+from todoctl.core.values import Subscription
 from todoctl.operations.local import state, status, up
 from todoctl.operations.local.status import GroupLag, Outbox, PartStatus, Status
 from todoctl.settings import Settings
@@ -73,11 +74,12 @@ def test_a_stopped_platform_is_told_at_once(roomy: Path) -> None:
     assert (ended.code, seen["healthy"]) == (3, False)
     assert {part["state"] for part in seen["parts"]} == {"stopped"}
     assert all(part["detail"] == "is not running" for part in seen["parts"])
-    assert [row["messages"] for row in seen["lag"]] == [None] * 5
+    groups = sum(len(service.subscribes) for service in VALUES.services.values())
+    assert [row["messages"] for row in seen["lag"]] == [None] * groups
     # Seen without asking Kafka's client, which answers only after its own deadline.
     assert all(row["detail"].startswith("Kafka does not listen on port") for row in seen["lag"])
     assert seen["outbox"]["entries"] is None
-    assert "11 of 11 parts are not healthy" in ended.err
+    assert f"{len(_names())} of {len(_names())} parts are not healthy" in ended.err
     assert "  │ api: is not running\n" in ended.err
 
 
@@ -88,13 +90,13 @@ def test_the_table_of_a_stopped_platform(roomy: Path) -> None:
     assert ended.code == 3
     lines = ended.out.splitlines()
     assert lines[0].split()[:2] == ["PART", "STATE"]
-    assert [line.split()[:2] for line in lines[1:12]] == [[part, "stopped"] for part in _names()]
+    assert [line.split()[:2] for line in lines[1 : 1 + len(_names())]] == [[part, "stopped"] for part in _names()]
     assert any(line.startswith("outbox: unknown") for line in lines)
 
 
 def _names() -> list[str]:
     services = [name for app in VALUES.services for name in (app, f"{app}-daprd")]
-    return ["postgres", "kafka", "scheduler", *services]
+    return ["postgres", "kafka", "scheduler", "mailsink", *services]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,15 @@ def lag(partition: int, committed: int | None, start: int, end: int) -> Lag:
 )
 def test_the_lag_of_a_group(rows: list[Lag], messages: int, detail: str) -> None:
     """Partitions add up; one that was never committed counts all that is in it and is told."""
-    assert status._sum("audit", "t", rows) == GroupLag("audit", "t", messages, detail)
+    subscription = Subscription(topic="t", route="/events/t")
+    assert status._sum("audit", subscription, rows) == GroupLag("audit", "t", messages, detail)
+
+
+def test_the_lag_of_a_replicas_own_group() -> None:
+    """A group that starts at the newest record is not behind where it never committed."""
+    subscription = Subscription(topic="t", route="/events/t", every_replica=True)
+    rows = [lag(0, None, 4, 10), lag(1, 9, 0, 10)]
+    assert status._sum("sync-sync-0", subscription, rows) == GroupLag("sync-sync-0", "t", 1, "")
 
 
 @pytest.mark.parametrize(
