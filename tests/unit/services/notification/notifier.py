@@ -139,9 +139,9 @@ async def process(
 
 
 @asynccontextmanager
-async def running(**secret: str) -> AsyncIterator[Notifier]:
+async def running(server: SmtpServer | None = None, **secret: str) -> AsyncIterator[Notifier]:
     """The service with fresh surroundings."""
-    neighbours, smtp = FakeNeighbours(), SmtpServer()
+    neighbours, smtp = FakeNeighbours(), server or SmtpServer()
     routes = [
         Route("/internal/users/{id}", neighbours.user),
         Route("/internal/reminders/{id}", neighbours.reminder),

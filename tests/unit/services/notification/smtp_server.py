@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,13 +23,14 @@ class SmtpServer:
     commands: list[str] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     port: int = 0
+    tls: ssl.SSLContext | None = None
     stalled: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[SmtpServer]:
         """The server, listening."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**22)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**22, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -46,7 +48,7 @@ class SmtpServer:
                 if verb == "QUIT":
                     break
                 await self._command(verb, reader, writer)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             pass
         finally:
             writer.close()
