@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One seed per run, so that the header names it before anything can fail."""
+    """One seed per run, so that the header names it before anything can fail; Ctrl-C works as on a terminal."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background, as CI may: the programs under test would inherit the deafness.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.recurrence_seed is None:
         config.option.recurrence_seed = random.SystemRandom().randrange(2**32)
 

@@ -250,6 +250,17 @@ def test_it_drops_the_user(bench: Bench) -> None:
     assert set(out.split()) == {str(NOBODY)}
 
 
+def test_it_hears_the_signals_that_its_parent_ignores(bench: Bench) -> None:
+    """A part started by a program that ignores interrupts and broken pipes is not deaf to them."""
+    show = "import signal; print([signal.getsignal(s) == signal.SIG_IGN for s in (signal.SIGINT, signal.SIGQUIT)])"
+    spec = bench.spec(argv=[sys.executable, "-c", show])
+    deaf = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", deaf, *bench.command(spec)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "[False, False]\n"), done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -103,6 +103,9 @@ def _become(spec: dict[str, object], parent: int) -> None:
     argv, env = spec["argv"], spec["env"]
     if not isinstance(argv, list) or not isinstance(env, dict):
         raise SystemExit(f"{spec['name']}: the spec is damaged")
+    for deaf in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
+        # Python ignores broken pipes and a background shell interrupts; a part that inherited that could not be stopped.
+        signal.signal(deaf, signal.SIG_DFL)
     os.execve(argv[0], argv, env)  # noqa: S606 - becoming the part is what a launcher does
 
 
