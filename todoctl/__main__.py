@@ -29,10 +29,18 @@ _EXTRAS = {
 
 def main() -> None:
     """Run todoctl with the process's arguments and exit with its code."""
+    _open_closed_streams()
     try:
         _run()
     finally:
         _write_out()
+
+
+def _open_closed_streams() -> None:
+    """A standard stream that the caller closed (`>&-`) is None in Python; what goes there is thrown away instead."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open("/dev/null", "w", encoding="utf-8"))  # noqa: PTH123, SIM115 -- lives as long as we
 
 
 def _run() -> None:
@@ -49,7 +57,7 @@ def _run() -> None:
             raise
         sys.stderr.write(
             f"✗ this command needs the Python package {error.name!r}, which is not installed\n"
-            f"  next: pip install 'todoctl[{extra}]'   (or 'todoctl[all]' for everything)\n"
+            f"  next: in todoctl's checkout, pip install '.[{extra}]'   (or '.[all]' for everything)\n"
         )
         sys.exit(9)
 
@@ -66,7 +74,8 @@ def _write_out(text: str = "") -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:
             return  # the reader went away (`| head`): that is its right
-        sys.stderr.write(f"✗ the result could not be written: {error.strerror}\n")
+        hint = "  next: free some space, then run the same command again\n" if error.errno == errno.ENOSPC else ""
+        sys.stderr.write(f"✗ the result could not be written: {error.strerror}\n{hint}")
         sys.exit(1)
 
 

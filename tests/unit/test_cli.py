@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,10 +29,11 @@ CODES = [
     (["-e", "nowhere", "status"], 2, "no environment is called 'nowhere' (from -e); there are: local, minikube, cloud"),
     (["env", "show", "nowhere"], 2, "no environment is called 'nowhere'"),
     (["logs", "--since", "yesterday"], 2, "--since: 'yesterday' is not a duration"),
-    (["logs", "--since", "99999999999d"], 2, "--since"),
+    (["logs", "--since", "99999999999d"], 2, "--since: '99999999999d' is further back"),
+    (["logs", "--since", "9" * 17 + "d"], 2, "is further back than time can be written"),
     (["logs", "--level", "loud"], 2, "--level: 'loud' is not one of debug, info, warn, error"),
     (["logs", "--grep", "("], 2, "--grep: '(' is not a regular expression"),
-    (["logs", "nobody"], 2, "no part is called nobody; there are: postgres, kafka"),
+    (["logs", "no\nbody"], 2, "no part is called 'no\\nbody'; there are: postgres, kafka"),
     (["status"], 3, "the environment 'local' is not up\n  next: todoctl up"),
     (["open"], 3, "is not up"),
     (["smoke"], 3, "is not up"),
@@ -135,7 +137,7 @@ def test_a_missing_package_is_named_with_its_extra(
     ended = todoctl.run_without(hidden, *arguments)
     assert (ended.code, ended.out) == (9, ""), ended
     assert ended.err.startswith(f"✗ this command needs the Python package '{hidden[0]}', which is not installed\n")
-    assert f"pip install 'todoctl[{extra}]'" in ended.err
+    assert f"pip install '.[{extra}]'" in ended.err
 
 
 def test_the_version_needs_no_package_at_all(todoctl: Program) -> None:
@@ -211,6 +213,7 @@ def test_a_result_that_cannot_be_written_is_a_failure(todoctl: Program, argument
         ended = todoctl.run(*arguments, stdout=full)
     assert ended.code == 1
     assert "No space left on device" in ended.err
+    assert "next: free some space" in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -308,3 +311,22 @@ def test_an_interrupt_ends_with_130(todoctl: Program) -> None:
         process.send_signal(signal.SIGINT)
         until(lambda: process.poll() is not None, "the command ended")
         assert (process.returncode, process.stderr.read()) == (130, "✗ interrupted\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize(("command", "code"), [("--version", 0), ("env list", 0), ("status", 3), ("frobnicate", 2)])
+def test_a_closed_stream_changes_no_exit_code(todoctl: Program, closed: str, command: str, code: int) -> None:
+    """With stdout or stderr closed a command ends with its own exit code and without a traceback."""
+    shell = f"{sys.executable} -m todoctl {command} {closed}"
+    ended = subprocess.run(
+        shell,
+        shell=True,
+        cwd=todoctl.folder,
+        env=todoctl.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == code, ended
+    assert "Traceback" not in ended.stderr
