@@ -109,7 +109,9 @@ def _exit_codes() -> Iterator[None]:
             raise
         where = f"{error.filename}: " if error.filename else ""
         message = f"the system refused: {where}{error.strerror}"
-        raise _failed(_REFUSED_BY_SYSTEM[error.errno](message, hint="todoctl doctor")) from error
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        hint = "free some space, then run the same command again" if is_full else "todoctl doctor"
+        raise _failed(_REFUSED_BY_SYSTEM[error.errno](message, hint=hint)) from error
 
 
 # A full disk or a missing permission can meet us at any file: a fact about the machine, no bug.

@@ -56,7 +56,7 @@ def _parts(values: Values, names: list[str]) -> list[str]:
     single = ["postgres", "kafka", "scheduler", *(["mailsink"] if sends_mail(values) else [])]
     every = [*single, *(part for pair in services.values() for part in pair)]
     if unknown := [name for name in names if name not in every]:
-        raise UsageError(f"no part is called {', '.join(unknown)}; there are: {', '.join(every)}")
+        raise UsageError(f"no part is called {', '.join(map(repr, unknown))}; there are: {', '.join(every)}")
     return list(dict.fromkeys(part for name in names for part in services.get(name, (name,)))) or every
 
 
@@ -67,7 +67,9 @@ def _since(text: str | None) -> datetime | None:
         return moment
     try:
         return datetime.now(UTC) - parse_duration(text)
-    except (ValueError, OverflowError) as error:
+    except OverflowError as error:
+        raise UsageError(f"--since: {text!r} is further back than time can be written") from error
+    except ValueError as error:
         raise UsageError(f"--since: {error}, or an ISO time") from error
 
 

@@ -19,7 +19,7 @@ def restart(run: up.Up, names: Sequence[str]) -> Iterator[StepEvent]:
     """
     services = run.values.services
     if unknown := [name for name in names if name not in services]:
-        raise UsageError(f"no service is called {', '.join(unknown)}; there are: {', '.join(services)}")
+        raise UsageError(f"no service is called {', '.join(map(repr, unknown))}; there are: {', '.join(services)}")
     steps = []
     for name in names:
         parts = (name, sidecar_name(name))
