@@ -11,7 +11,17 @@ from starlette.responses import Response
 from services.api import handlers, queries
 from services.api.changes import EventType
 from services.api.parts import IfMatch, Key, Parts, Shared, User, etag, expect, json_only, ticket
-from services.api.schemas import LARGEST, ChangePage, NewTask, TaskEdit, TaskPage, TaskQuery, TaskSearch, TaskView
+from services.api.schemas import (
+    LARGEST,
+    ChangePage,
+    ChangeQuery,
+    NewTask,
+    TaskEdit,
+    TaskPage,
+    TaskQuery,
+    TaskSearch,
+    TaskView,
+)
 from services.api.writes import Answer, Apply, Check, Ticket, no_such_task
 
 router = APIRouter(prefix="/api")
@@ -102,15 +112,10 @@ async def delete(
 
 
 @router.get("/changes", response_model=ChangePage)
-async def read_changes(
-    user: User,
-    parts: Shared,
-    since: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
-    limit: Annotated[int, Query(ge=1, le=500)] = 200,
-) -> Response:
+async def read_changes(query: Annotated[ChangeQuery, Query()], user: User, parts: Shared) -> Response:
     """Read what changed after a cursor."""
     async with parts.database.transaction() as session:
-        return _json(await queries.changes(session, user.user_id, since, limit))
+        return _json(await queries.changes(session, user.user_id, query.since, query.limit))
 
 
 async def _page(parts: Parts, user_id: int, query: TaskQuery) -> Response:

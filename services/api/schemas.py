@@ -176,6 +176,15 @@ class TaskSearch(TaskQuery):
     q: Annotated[Text, Field(min_length=1)] = Field(description="Part of the title or the description, in any case.")
 
 
+class ChangeQuery(BaseModel):
+    """From where on to read changes, and how many; a mistyped cursor is refused, or it would read from the beginning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    since: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    limit: Annotated[int, Field(ge=1, le=500)] = 200
+
+
 class ReminderStanding(BaseModel):
     """Whether a reminder still stands: not moved, its task still open."""
 

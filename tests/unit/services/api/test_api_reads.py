@@ -109,6 +109,14 @@ async def test_changes_are_read_from_a_cursor_on(filled: Api) -> None:
     assert (seen[0]["task"]["id"], seen[0]["task"]["status"]) == (1, "deleted")
 
 
+@pytest.mark.parametrize(
+    "asked", ["cursor=abc", "after=5", "since=-1", "since=x", "limit=0", "limit=501", "since=0&x=1"]
+)
+async def test_a_mistyped_cursor_is_refused(api: Api, asked: str) -> None:
+    """A parameter that is not known or not in its range is 422: it would otherwise read from the beginning."""
+    assert (await api.call("GET", f"/api/changes?{asked}")).status_code == 422
+
+
 async def test_a_user_without_changes_is_at_the_start(api: Api) -> None:
     """Nothing yet is no reason to list everything again."""
     page = (await api.call("GET", "/api/changes")).json()
