@@ -53,13 +53,15 @@ def test_poison_never_kills_or_blocks(platform: Platform) -> None:
     after = {name: part["pid"] for name, part in platform.parts().items()}
     assert after == before
     assert platform.must("status", "-o", "json").json()["healthy"] is True
-    # recurring reads task-events only; audit reads all, and keeps what lies on dlq-events as it is.
+    # Each consumer of a topic makes its own letter; audit keeps what lies on dlq-events as it is.
     letters = Counter((letter["consumer"], letter["origin"]["topic"]) for letter in _letters(settings, ends))
     assert letters == {
         ("recurring", "task-events"): sent["task-events"],
         ("audit", "task-events"): sent["task-events"],
         ("audit", "reminders"): sent["reminders"],
         ("audit", "task-updates"): sent["task-updates"],
+        ("notification", "reminders"): sent["reminders"],
+        ("sync", "task-updates"): sent["task-updates"],
     }
 
 
