@@ -63,7 +63,7 @@ def test_doctor_finds_nothing_wrong(platform: Platform) -> None:
     findings = platform.must("doctor", "-o", "json").json()
     assert not [finding for finding in findings if finding["verdict"] == "fail"]
     probes = [finding for finding in findings if finding["check"].startswith("subscription ")]
-    assert len(probes) == 6
+    assert len(probes) == 7
     assert all("probe record was consumed" in finding["seen"] for finding in probes)
 
 

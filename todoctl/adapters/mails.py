@@ -43,8 +43,8 @@ class Mail:
 def read(folder: Path, *, since: datetime | None = None) -> list[Mail]:
     """All kept mails, or those kept since a moment; the oldest first."""
     files = sorted(folder.glob("*.eml"), key=lambda path: (_nanoseconds(path), path.name)) if folder.is_dir() else []
-    earliest = 0 if since is None else int(since.timestamp() * 1e9)
-    return [_mail(number, path) for number, path in enumerate(files, start=1) if _nanoseconds(path) >= earliest]
+    wanted = [(number, path) for number, path in enumerate(files, start=1) if since is None or _kept_at(path) >= since]
+    return [_mail(number, path) for number, path in wanted]
 
 
 def _mail(number: int, path: Path) -> Mail:
@@ -53,7 +53,7 @@ def _mail(number: int, path: Path) -> Mail:
     task = _header(message, "X-Todo-Task")
     return Mail(
         number=number,
-        kept_at=datetime.fromtimestamp(_nanoseconds(path) / 1e9, UTC),
+        kept_at=_kept_at(path),
         to=_header(message, "X-Envelope-To"),
         sender=_header(message, "From"),
         subject=_header(message, "Subject"),
@@ -63,6 +63,10 @@ def _mail(number: int, path: Path) -> Mail:
         html=_body(message, "html"),
         path=path,
     )
+
+
+def _kept_at(path: Path) -> datetime:
+    return datetime.fromtimestamp(_nanoseconds(path) / 1e9, UTC)
 
 
 def _nanoseconds(path: Path) -> int:

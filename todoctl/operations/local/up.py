@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -192,14 +194,24 @@ def _kafka(up: Up) -> Run:
 
 def _format_kafka(up: Up) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-    command = [*java_command(up.state.folders, up.assembly.site.programs), "kafka.tools.StorageTool", "format"]
-    command += ["--cluster-id", cluster, "--config", str(up.state.folders.config / "kafka.properties")]
+    folders = up.state.folders
+    for stale in folders.data.glob("kafka.new-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    # Made beside its place and moved there whole: a killed `up` may leave a formatter that still writes.
+    draft = folders.data / f"kafka.new-{os.getpid()}"
+    settings = (folders.config / "kafka.properties").read_text(encoding="utf-8")
+    config = folders.config / "kafka-format.properties"
+    config.write_text(settings.replace(f"log.dirs={folders.data / 'kafka'}\n", f"log.dirs={draft}\n"), encoding="utf-8")
+    command = [*java_command(folders, up.assembly.site.programs), "kafka.tools.StorageTool", "format"]
+    command += ["--cluster-id", cluster, "--config", str(config)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=up.seconds, env=up.assembly.base_environ
     )
     if done.returncode:
         lines = tuple((done.stdout + done.stderr).splitlines()[-10:])
         raise TodoctlError("Kafka's log folder could not be formatted", detail=lines, hint="todoctl doctor")
+    shutil.rmtree(folders.data / "kafka", ignore_errors=True)
+    draft.rename(folders.data / "kafka")
 
 
 def _topics(up: Up) -> Run:
