@@ -196,11 +196,12 @@ def _format_kafka(up: Up) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
     folders = up.state.folders
     for stale in folders.data.glob("kafka.new-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    # Made beside its place and moved there whole: a killed `up` may leave a formatter that still writes.
+        stale.unlink() if stale.is_file() else shutil.rmtree(stale, ignore_errors=True)
+    # Made beside its place and moved there whole: a killed `up` may leave a formatter that still reads and writes.
     draft = folders.data / f"kafka.new-{os.getpid()}"
+    draft.mkdir()
     settings = (folders.config / "kafka.properties").read_text(encoding="utf-8")
-    config = folders.config / "kafka-format.properties"
+    config = folders.data / f"{draft.name}.properties"
     config.write_text(settings.replace(f"log.dirs={folders.data / 'kafka'}\n", f"log.dirs={draft}\n"), encoding="utf-8")
     command = [*java_command(folders, up.assembly.site.programs), "kafka.tools.StorageTool", "format"]
     command += ["--cluster-id", cluster, "--config", str(config)]
@@ -210,6 +211,7 @@ def _format_kafka(up: Up) -> None:
     if done.returncode:
         lines = tuple((done.stdout + done.stderr).splitlines()[-10:])
         raise TodoctlError("Kafka's log folder could not be formatted", detail=lines, hint="todoctl doctor")
+    config.unlink()
     shutil.rmtree(folders.data / "kafka", ignore_errors=True)
     draft.rename(folders.data / "kafka")
 
