@@ -10,7 +10,7 @@ from todoctl.adapters import kafka, postgres, sidecar
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
 from todoctl.core.diagnosis import likely_fix
-from todoctl.core.parts import LOOPBACK, Folders, Part, sidecar_port
+from todoctl.core.parts import LOOPBACK, Folders, Part
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError, UnhealthyError, WaitTimeoutError
 from todoctl.operations.local.state import State
@@ -110,11 +110,6 @@ def broker(state: State) -> kafka.Broker:
     if not identity.accepts(state.ports["kafka"]):
         raise UnhealthyError(f"Kafka does not listen on port {state.ports['kafka']}", hint="todoctl up")
     return kafka.Broker({"bootstrap.servers": f"{LOOPBACK}:{state.ports['kafka']}"})
-
-
-def metadata(state: State, app: str) -> dict[str, object]:
-    """What the app's sidecar tells about itself."""
-    return sidecar.metadata(state.ports[sidecar_port(app, "http")], state.secrets.dapr_token)
 
 
 def tail(folders: Folders, name: str, count: int = _TAIL) -> tuple[str, ...]:
