@@ -28,8 +28,6 @@ _SETTINGS = {
     "log_level": "0",
     "socket.connection.setup.timeout.ms": "2000",
     "reconnect.backoff.max.ms": "1000",
-    # Memory: at most this much is fetched ahead, whatever the number of partitions and the size of records.
-    "queued.max.messages.kbytes": "32768",
     "queued.min.messages": "100000",
     # A full queue is looked at again after this; its default, a second, is a hole in every long reading.
     "fetch.queue.backoff.ms": "5",
@@ -52,7 +50,9 @@ class Reader:
         *,
         read_committed: bool = True,
         patience: float = 10.0,
+        ahead_kib: int = 32768,
     ) -> None:
+        """Plan the reading; at most `ahead_kib` are fetched ahead, whatever the number of partitions."""
         from confluent_kafka import Consumer
 
         self._broker = broker
@@ -68,7 +68,13 @@ class Reader:
         level = "read_committed" if read_committed else "read_uncommitted"
         with translated("open a reader"):
             self._consumer: Any = Consumer(
-                {**_SETTINGS, **broker.settings, "isolation.level": level, "error_cb": self._complain}
+                {
+                    **_SETTINGS,
+                    **broker.settings,
+                    "isolation.level": level,
+                    "queued.max.messages.kbytes": str(ahead_kib),
+                    "error_cb": self._complain,
+                }
             )
 
     def __enter__(self) -> Self:

@@ -115,6 +115,23 @@ def offsets_at(broker: Broker, topics: Sequence[str], timestamp_ms: int) -> dict
     return {place: ends.get(place, found[place]) for place in places}
 
 
+def first_times(
+    broker: Broker, starts: Mapping[Place, int], stops: Mapping[Place, int], *, read_committed: bool = False
+) -> dict[Place, int]:
+    """(topic, partition) → the timestamp in ms of the first record from its start on; none where there is no record.
+
+    A place without one has only markers of transactions, or gaps, before its stop.
+    """
+    found: dict[Place, int] = {}
+    with Reader(broker, starts, stops, read_committed=read_committed, ahead_kib=1024) as reader:
+        for batch in reader.batches():
+            for message in batch:
+                found.setdefault((message.topic(), message.partition()), message.timestamp()[1])
+            if found.keys() >= reader.unfinished:
+                break
+    return found
+
+
 def end_offsets(broker: Broker, topic: str) -> dict[int, int]:
     """Partition → the offset that the next record gets."""
     admin = administrator(broker)
