@@ -88,7 +88,9 @@ def _summary(rows: Sequence[PartitionLag]) -> tuple[str, ...]:
     for row in rows:
         said.setdefault((row.group, row.topic, _said(row)), []).append(row.partition)
     return tuple(
-        f"{group} {topic}/{','.join(map(str, partitions))}: {text}" if partitions != [-1] else f"{group} {topic}: {text}"
+        f"{group} {topic}/{','.join(map(str, partitions))}: {text}"
+        if partitions != [-1]
+        else f"{group} {topic}: {text}"
         for (group, topic, text), partitions in said.items()
     )
 
