@@ -104,4 +104,3 @@ def _conditions(user_id: int, query: TaskQuery) -> list[ColumnElement[bool]]:
 
 def _contains(column: Any, text: str) -> ColumnElement[bool]:
     return column.icontains(text, autoescape=True)  # type: ignore[no-any-return]  # the column's type is open here
-

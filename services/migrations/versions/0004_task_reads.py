@@ -1,7 +1,7 @@
 """Reads of tasks that keep to one user's rows, however many rows that user has.
 
 The release before this one runs on it: it knows neither the column nor the names of the indexes. The new column rewrites
-the table, about 15 s for a million tasks, in which writes wait.
+the table, and readers and writers of tasks wait meanwhile.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ CREATE INDEX idx_tasks_tag_keys ON api.tasks USING gin (tag_keys) WITH (fastupda
 """
 # An order by id alone can be had from the primary key too, through everybody's rows; for a user with a good share of
 # the table the planner prefers that.
-CREATION_INDEX = (
-    "CREATE INDEX idx_tasks_creation ON api.tasks (user_id, created_at, id) WHERE status <> 'deleted'"
-)
+CREATION_INDEX = "CREATE INDEX idx_tasks_creation ON api.tasks (user_id, created_at, id) WHERE status <> 'deleted'"
 OLD_INDEXES = (
     "CREATE INDEX idx_tasks_created ON api.tasks (user_id, id) WHERE status <> 'deleted'",
     "CREATE INDEX idx_tasks_tags ON api.tasks USING gin (api.tag_keys(user_id, tags)) WHERE status <> 'deleted'",
