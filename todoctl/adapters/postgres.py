@@ -178,6 +178,19 @@ def connect(url: str, *, seconds: int = 3) -> Iterator[Any]:
         raise PostgresError(f"PostgreSQL: {message}", hint="todoctl status") from error
 
 
+@contextmanager
+def snapshot(url: str, *, seconds: int = 3) -> Iterator[Any]:
+    """A connection that reads everything as it was at one moment, for as long as that takes, and writes nothing.
+
+    Raises:
+        PostgresError: no connection, or a statement failed.
+    """
+    with connect(url, seconds=seconds) as link:
+        link.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        link.execute("SET LOCAL statement_timeout = 0")
+        yield link
+
+
 def ensure_roles(url: str, passwords: Mapping[str, str]) -> None:
     """Make every role log in with its password, and the database exist with its owner.
 

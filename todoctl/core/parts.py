@@ -84,13 +84,25 @@ class Programs:
 
 
 @dataclass(frozen=True)
+class Login:
+    """An account of the platform's own users: what auth wants to be told."""
+
+    email: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Secrets:
-    """Passwords by role and the tokens between services and sidecars."""
+    """Passwords by role, the tokens between services and sidecars, and the account that todoctl itself logs in with.
+
+    An environment that an older todoctl brought up has no account yet.
+    """
 
     passwords: Mapping[str, str]
     app_token: str
     dapr_token: str
     service_token: str
+    operator: Login | None = None
 
     def database_url(self, role: str, port: int) -> str:
         """The libpq URL with which `role` connects."""
