@@ -94,6 +94,7 @@ async def test_an_edited_row_is_named(log: AuditLog, todo: TodoDatabase, edit: s
 
 
 IN_CHAIN = "topic = 'task-events' AND partition = 0"
+_HASH_OF_5 = f"(SELECT hash FROM audit.audit_logs WHERE {IN_CHAIN} AND chain_seq = 5)"
 TAMPERINGS = {
     "deleted": ([f"DELETE FROM audit.audit_logs WHERE {IN_CHAIN} AND chain_seq = 3"], 3, "missing"),
     "tail truncated": ([f"DELETE FROM audit.audit_logs WHERE {IN_CHAIN} AND chain_seq > 5"], 6, "tail missing"),
@@ -134,8 +135,7 @@ TAMPERINGS = {
     "head hash edited": ([f"UPDATE audit.chain_heads SET hash = sha256('x') WHERE {IN_CHAIN}"], 8, "head changed"),
     "head put back": (
         [
-            f"UPDATE audit.chain_heads SET chain_seq = 5, hash = (SELECT hash FROM audit.audit_logs WHERE {IN_CHAIN}"
-            f" AND chain_seq = 5) WHERE {IN_CHAIN}"
+            f"UPDATE audit.chain_heads SET chain_seq = 5, hash = {_HASH_OF_5} WHERE {IN_CHAIN}",
         ],
         6,
         "beyond the head",
