@@ -177,6 +177,7 @@ def _postgres(site: Site) -> Part:
         argv=(str(site.programs.postgres / "postgres"), "-D", str(data), "-p", str(site.ports["postgres"])),
         ports={"sql": site.ports["postgres"]},
         env={"LC_ALL": "C.UTF-8", "PGDATA": str(data)},
+        needs=(f"unlocked:{data}",),
         stop_signal=signal.SIGINT,
         drops_user=True,
     )
