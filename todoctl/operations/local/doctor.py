@@ -16,7 +16,8 @@ from typing import Literal
 from todoctl.adapters import kafka, migrations, postgres
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
-from todoctl.core.parts import OPERATOR_ROLE, OWNER_ROLE, Part, default_ports, sidecar_name
+from todoctl.core.parts import OPERATOR_ROLE, OWNER_ROLE, Part, sidecar_name
+from todoctl.core.ports import default_ports
 from todoctl.core.topics import differences, wanted_topics
 from todoctl.core.values import Subscription, Values
 from todoctl.errors import TodoctlError

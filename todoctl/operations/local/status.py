@@ -12,7 +12,8 @@ from todoctl import __version__
 from todoctl.adapters import kafka, postgres
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
-from todoctl.core.parts import LOOPBACK, OPERATOR_ROLE, Part
+from todoctl.core.parts import OPERATOR_ROLE, Part
+from todoctl.core.ports import LOOPBACK
 from todoctl.core.values import Subscription, Values
 from todoctl.errors import TodoctlError
 from todoctl.operations.local import readiness
