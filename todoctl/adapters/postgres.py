@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
 
-from todoctl.core.parts import DATABASE_NAME, LOOPBACK, OWNER_ROLE
+from todoctl.core.parts import OWNER_ROLE
+from todoctl.core.ports import LOOPBACK
+from todoctl.core.site import DATABASE_NAME
 from todoctl.errors import MissingError, TodoctlError
 
 ADMIN = "postgres"

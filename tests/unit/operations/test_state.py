@@ -19,7 +19,8 @@ import pytest
 
 from tests.unit.operations.conftest import settings_in
 from tests.unit.sites import chart_values, document
-from todoctl.core.parts import default_ports, roles
+from todoctl.core.parts import roles
+from todoctl.core.ports import default_ports
 from todoctl.core.values import Values
 from todoctl.errors import MissingError, TodoctlError, UnhealthyError, WaitTimeoutError
 from todoctl.operations.local import state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from todoctl.adapters import accounts
 from todoctl.adapters.api import Api, ApiError
-from todoctl.core.parts import Login
+from todoctl.core.site import Login
 from todoctl.errors import UnhealthyError
 from todoctl.operations.local import state
 from todoctl.operations.local.state import State

@@ -15,7 +15,9 @@ from typing import Any
 from todoctl.adapters import postgres
 from todoctl.adapters.api import Addresses
 from todoctl.adapters.processes import identity
-from todoctl.core.parts import LOOPBACK, Folders, Login, Secrets, default_ports, roles
+from todoctl.core.parts import roles
+from todoctl.core.ports import LOOPBACK, default_ports
+from todoctl.core.site import Folders, Login, Secrets
 from todoctl.core.values import Values
 from todoctl.errors import MissingError, TodoctlError, UnhealthyError, WaitTimeoutError
 from todoctl.settings import Settings
