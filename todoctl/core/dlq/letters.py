@@ -105,21 +105,6 @@ def wrapped_value(value: bytes | None) -> bytes:
     return b64decode(from_json(value or b"")["data"]["value"])
 
 
-def came_back(self) -> int:
-        """How often it was re-published already, as the letter itself tells."""
-        return came_back(self.headers)
-
-
-def read_letter(record: Record) -> Letter:
-    """The letter that a record of a dead-letter topic is; a record that is none becomes one without a reason."""
-    return _ours(record) or _foreign(record, read_headers(record.headers))
-
-
-def digest(record: Record) -> str:
-    """What tells whether a record is byte for byte the one that was seen before."""
-    return blake2b(b"".join(_digested(record)), digest_size=16).hexdigest()
-
-
 def came_back(headers: Sequence[Header]) -> int:
     """How often the record with these headers was re-published."""
     counts = [value.rpartition(b"/")[2] for name, value in headers if name == MARK and value]

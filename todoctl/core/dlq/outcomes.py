@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from todoctl.core.dlq.letters import MARK
 from todoctl.core.dlq.foreign import Header
+from todoctl.core.dlq.letters import MARK
 
 Verdict = Literal["processed", "dead again", "unknown"]
 VERDICTS: tuple[Verdict, ...] = ("processed", "dead again", "unknown")

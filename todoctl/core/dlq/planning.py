@@ -59,11 +59,15 @@ class Planner:
                 "re-published records come after newer ones of the same key: consumers of the platform are right in any "
                 "order, other readers may not be"
             )
-            found.append("all groups of a topic see its records again, not only the one that failed; they are idempotent")
+            found.append(
+                "all groups of a topic see its records again, not only the one that failed; they are idempotent"
+            )
         if self._overtaken:
             found.append(f"{len(self._overtaken)} keys have a letter that is held back and a later one that is sent")
         if self._by_key:
-            found.append(f"{self._by_key} records go where their key belongs: their own partition is not known or not there")
+            found.append(
+                f"{self._by_key} records go where their key belongs: their own partition is not known or not there"
+            )
         if self._bare:
             found.append(f"{self._bare} records are gone from their topic: they go without the headers that they had")
         return tuple(found)

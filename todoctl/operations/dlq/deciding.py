@@ -40,9 +40,7 @@ def park(desk: Desk, wanted: Filter, me: Operator, *, clock: Clock, take_over: b
         return Decided(_decide(holder, wanted, "parked"))
 
 
-def purge(
-    desk: Desk, wanted: Filter, archive: Path, me: Operator, *, clock: Clock, take_over: bool = False
-) -> Decided:
+def purge(desk: Desk, wanted: Filter, archive: Path, me: Operator, *, clock: Clock, take_over: bool = False) -> Decided:
     """Archive letters, then mark them as purged; where all letters before an offset are, delete their records too.
 
     Kafka deletes from the beginning of a partition only: a purged letter behind one that isn't stays where it is, and

@@ -57,9 +57,7 @@ def open_desk(broker: Broker, values: Values, topic: str) -> Desk:
 def read_ledger(desk: Desk, *, watched: frozenset[bytes] = frozenset()) -> Ledger:
     """Every decision up to the end, those of committed transactions only."""
     starts = {partition: start for (_, partition), (start, _) in desk.ranges.items()}
-    ledger = Ledger(
-        desk.cluster, desk.topic_id, starts=starts, topic_ids=desk.topic_ids.values(), watched=watched
-    )
+    ledger = Ledger(desk.cluster, desk.topic_id, starts=starts, topic_ids=desk.topic_ids.values(), watched=watched)
     if DECISIONS not in desk.topic_ids:
         return ledger
     ranges = records.watermarks(desk.broker, [DECISIONS])
@@ -77,7 +75,9 @@ def require_decisions(desk: Desk) -> None:
         MissingError: the topic of decisions is not there.
     """
     if DECISIONS not in desk.topic_ids:
-        raise MissingError(f"the topic {DECISIONS}, which keeps the decisions, is not there", hint="todoctl doctor --fix")
+        raise MissingError(
+            f"the topic {DECISIONS}, which keeps the decisions, is not there", hint="todoctl doctor --fix"
+        )
 
 
 def letters(desk: Desk, ledger: Ledger, wanted: Filter) -> Iterator[tuple[Letter, State]]:

@@ -36,7 +36,7 @@ class Send:
     partition: int | None
     key: bytes | None
     value: bytes | None
-    headers: Sequence[Header]
+    headers: list[Header]
 
 
 class Holder:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from todoctl.adapters.kafka import records
-from todoctl.core.dlq.decisions import Operator, State
+from todoctl.core.dlq.decisions import Operator
 from todoctl.core.dlq.filters import Filter
-from todoctl.core.dlq.letters import Letter
 from todoctl.core.dlq.plan import ACTS, Entry, PlanHeader, Target
 from todoctl.core.dlq.planning import Edit, Planner
 from todoctl.errors import RefusedError

@@ -11,7 +11,7 @@ from todoctl.core.dlq.outcomes import Outcomes, Republished, Verdict
 from todoctl.core.dlq.plan import PlanHeader
 from todoctl.errors import VerdictError
 from todoctl.operations.dlq.desk import Desk
-from todoctl.operations.dlq.holding import Clock, Holder, holding
+from todoctl.operations.dlq.holding import Clock, holding
 from todoctl.operations.dlq.replaying import Progress, replay
 from todoctl.operations.dlq.watching import Consumers, Watch, committed, find_marks, judge, wait_passed
 

@@ -127,7 +127,9 @@ def committed(desk: Desk, header: PlanHeader, consumers: Consumers) -> dict[str,
     return found
 
 
-def wait_passed(desk: Desk, header: PlanHeader, consumers: Consumers, last: Mapping[Place, int], *, seconds: float) -> Iterator[int]:
+def wait_passed(
+    desk: Desk, header: PlanHeader, consumers: Consumers, last: Mapping[Place, int], *, seconds: float
+) -> Iterator[int]:
     """Yield how many consumers still have records of the plan before them, until none has or the time is over."""
     deadline = time.monotonic() + seconds
     while True:
