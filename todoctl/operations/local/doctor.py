@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from todoctl.adapters import kafka, migrations, postgres
+from todoctl.adapters import migrations, postgres
+from todoctl.adapters.kafka import groups, topics
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
 from todoctl.core.parts import OPERATOR_ROLE, OWNER_ROLE, Part, default_ports, sidecar_name
@@ -91,11 +92,11 @@ def mend(up: Up, finding: Finding) -> str:
     broker = readiness.broker(up.state)
     name = finding.check.removeprefix("topic ")
     wanted = next(topic for topic in wanted_topics(up.values) if topic.name == name)
-    present = kafka.topics(broker, [name])
+    present = topics.specs(broker, [name])
     if not present:
-        kafka.create_topics(broker, [kafka.TopicSpec(name, wanted.partitions, wanted.replication, wanted.config)])
+        topics.create(broker, [topics.TopicSpec(name, wanted.partitions, wanted.replication, wanted.config)])
         return f"created {name}"
-    kafka.set_topic_config(broker, name, wanted.config)
+    topics.set_config(broker, name, wanted.config)
     return f"set {', '.join(f'{key}={value}' for key, value in wanted.config.items())}"
 
 
@@ -185,7 +186,7 @@ def _topic_check(up: Up, name: str) -> Callable[[], Finding]:
     def look() -> Finding:
         check = f"topic {name}"
         wanted = next(topic for topic in wanted_topics(up.values) if topic.name == name)
-        there = kafka.topics(readiness.broker(up.state), [name]).get(name)
+        there = topics.specs(readiness.broker(up.state), [name]).get(name)
         if there is None:
             return Finding(check, "fail", "is missing", "todoctl doctor --fix", is_safe_to_fix=True)
         unlike = differences(wanted, there.partitions, there.replication, there.config)
@@ -205,7 +206,7 @@ def _subscription_check(up: Up, app: str, item: Subscription) -> Callable[[], Fi
     def look() -> Finding:
         check, fix = f"subscription {app} {topic}", f"todoctl logs {app}; todoctl restart {app}"
         broker = readiness.broker(up.state)
-        group = kafka.group(broker, name)
+        group = groups.group(broker, name)
         held = len(group.assigned.get(topic, ()))
         if not held:
             return Finding(

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from todoctl import __version__
-from todoctl.adapters import kafka, postgres
+from todoctl.adapters import postgres
+from todoctl.adapters.kafka import groups
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
 from todoctl.core.parts import LOOPBACK, OPERATOR_ROLE, Part
@@ -130,22 +131,22 @@ def _word(pid: int | None, missing: str | None, usage: identity.Usage | None) ->
 
 
 def _lag(values: Values, state: State, app: str) -> list[GroupLag]:
-    groups: dict[str, list[Subscription]] = {}
+    per_group: dict[str, list[Subscription]] = {}
     for item in values.services[app].subscribes:
-        groups.setdefault(local_group(app, item), []).append(item)
-    return [row for group, items in groups.items() for row in _group_lag(values, state, group, items)]
+        per_group.setdefault(local_group(app, item), []).append(item)
+    return [row for group, items in per_group.items() for row in _group_lag(values, state, group, items)]
 
 
 def _group_lag(values: Values, state: State, group: str, items: list[Subscription]) -> list[GroupLag]:
     wanted = {item.topic: values.topics[item.topic].partitions for item in items}
     try:
-        rows = kafka.lag(readiness.broker(state), group, wanted)
+        rows = groups.lag(readiness.broker(state), group, wanted)
     except TodoctlError as error:
         return [GroupLag(group, topic, None, error.message) for topic in wanted]
     return [_sum(group, item, [row for row in rows if row.topic == item.topic]) for item in items]
 
 
-def _sum(group: str, item: Subscription, rows: list[kafka.Lag]) -> GroupLag:
+def _sum(group: str, item: Subscription, rows: list[groups.Lag]) -> GroupLag:
     """A partition that was never committed counts what is in it, where the group starts at the oldest record."""
     if item.every_replica:
         return GroupLag(group, item.topic, sum(row.messages or 0 for row in rows), "")
