@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,10 @@ from uuid import UUID, uuid5
 from confluent_kafka import Producer
 
 from tests.live.broker import KafkaServer
+from tests.program import until
 from tests.unit.sites import chart_values
 from todoctl.adapters.kafka import topics
+from todoctl.adapters.kafka.client import KafkaError
 from todoctl.core.dead_letters import DeadLetter, Origin, to_cloud_event
 from todoctl.core.events import TASK_EVENTS
 from todoctl.core.topics import wanted_topics
@@ -46,8 +49,18 @@ class Dead:
 
 def make_topics(server: KafkaServer) -> None:
     """The platform's topics."""
-    wanted = wanted_topics(chart_values())
-    topics.create(server.client, [topics.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in wanted])
+    wanted = [
+        topics.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in wanted_topics(chart_values())
+    ]
+
+    def made() -> bool:
+        # A busy machine's broker may take longer than an answer may.
+        with contextlib.suppress(KafkaError):
+            topics.create(server.client, wanted)
+            return True
+        return False
+
+    until(made, "the platform's topics", 120)
 
 
 def event(number: int, *, user_id: int = 0, title: str = "Write") -> tuple[str, bytes]:
@@ -99,9 +112,7 @@ def kill(server: KafkaServer, count: int, *, kinds: Sequence[str] = KINDS, first
         _dead(kinds[number % len(kinds)], number, event_id, value, *places[number]) for number, event_id, value in made
     ]
     for item in dead:
-        producer.produce(
-            "dlq-events", key=item.letter_key, value=item.letter_value, headers=[*item.letter_headers]
-        )
+        producer.produce("dlq-events", key=item.letter_key, value=item.letter_value, headers=[*item.letter_headers])
         producer.poll(0)
     assert producer.flush(60) == 0
     return dead

@@ -22,14 +22,9 @@ def problems(topic: str, value: bytes | None) -> list[str]:
     """
     if topic not in EVENT_MODELS:
         return []
-    if value is None:
-        return ["a tombstone: no value at all"]
-    try:
-        envelope = from_json(value, allow_inf_nan=False)
-    except ValueError as error:
-        return [f"not JSON: {error}"]
-    if not isinstance(envelope, dict):
-        return [f"a JSON {type(envelope).__name__}, not an object"]
+    envelope = _envelope(value)
+    if isinstance(envelope, str):
+        return [envelope]
     try:
         parse_event(topic, envelope)
     except ValidationError as error:
@@ -67,3 +62,14 @@ def pretty(value: bytes | None) -> list[str]:
     except ValueError:
         return value.decode("utf-8", "backslashreplace").splitlines()
     return json.dumps(parsed, indent=2, ensure_ascii=False).splitlines()
+
+
+def _envelope(value: bytes | None) -> dict[str, Any] | str:
+    """The CloudEvents envelope in a value, or why there is none."""
+    if value is None:
+        return "a tombstone: no value at all"
+    try:
+        envelope = from_json(value, allow_inf_nan=False)
+    except ValueError as error:
+        return f"not JSON: {error}"
+    return envelope if isinstance(envelope, dict) else f"a JSON {type(envelope).__name__}, not an object"

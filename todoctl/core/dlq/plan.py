@@ -71,7 +71,8 @@ class Entry:
 
     `is_wrapped` says that the letter is one of ours, which has the record inside. The record goes to `topic` and its partition `to`, or where its key belongs when that is None. `value` is given only
     where it isn't the letter's (`is_edited`, or the letter had it cut). `same_as` names the letter whose re-published
-    record is this one's too. `about` is for the reader.
+    record is this one's too. `about` is for the reader, as is `before`, an
+    edited record's value as it died, which is not written.
     """
 
     partition: int
@@ -90,6 +91,7 @@ class Entry:
     because: str | None = None
     same_as: str | None = None
     about: Mapping[str, Any] | None = None
+    before: bytes | None = None
 
     @property
     def name(self) -> str:

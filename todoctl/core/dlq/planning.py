@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from todoctl.core.dlq import edits
+from todoctl.core.dlq.foreign import Place
 from todoctl.core.dlq.letters import MARK, Letter, Record, came_back
 from todoctl.core.dlq.plan import Act, Entry, Target
 
@@ -86,14 +87,12 @@ class Planner:
             return _without(letter, "park", f"came back: {returned} times")
         if original is None and not letter.is_whole:
             return _without(letter, "skip", "not whole: the letter has it cut, and its topic has it no more")
-        entry = self._entry(letter, original, target, returned + 1)
+        entry = self._entry(letter, origin, original, returned + 1)
         if entry.act == "replay":
             self._seen[_identity(letter)] = letter.name
         return entry
 
-    def _entry(self, letter: Letter, original: Record | None, target: Target, count: int) -> Entry:
-        origin = letter.origin
-        assert origin is not None
+    def _entry(self, letter: Letter, origin: Place, original: Record | None, count: int) -> Entry:
         value = original.value if original else letter.value
         entry = Entry(letter.partition, letter.offset, letter.digest, "replay", origin.topic, count=count)
         entry.key = original.key if original else letter.key
@@ -108,12 +107,13 @@ class Planner:
             if edited != value:
                 if (refusal := edits.against(origin.topic, value, edited)) is not None:
                     return _without(letter, "skip", f"edit refused: {refusal}")
-                entry.has_value, entry.value, entry.is_edited, value = True, edited, True, edited
+                entry.has_value, entry.value, entry.is_edited = True, edited, True
+                entry.before, value = value, edited
         if len(value or b"") > self.sizes[origin.topic]:
             return _without(letter, "skip", f"too large: {len(value or b'')} bytes")
         if not self.takes_invalid and (found := edits.problems(origin.topic, value)):
             return _without(letter, "skip", f"does not fit: {found[0]}")
-        has_partition = origin.partition is not None and origin.partition < target.partitions
+        has_partition = origin.partition is not None and origin.partition < self.targets[origin.topic].partitions
         entry.to = origin.partition if has_partition else None
         self._by_key += not has_partition
         self._bare += original is None and not letter.has_headers
