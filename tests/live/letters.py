@@ -49,9 +49,7 @@ class Dead:
 
 def make_topics(server: KafkaServer) -> None:
     """The platform's topics."""
-    wanted = [
-        topics.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in wanted_topics(chart_values())
-    ]
+    wanted = [topics.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in wanted_topics(chart_values())]
 
     def made() -> bool:
         # A busy machine's broker may take longer than an answer may.

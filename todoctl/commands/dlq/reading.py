@@ -68,7 +68,7 @@ def show(
     key = decision_key(at.desk.cluster, at.desk.topic_id, found.partition, found.offset)
     ledger = read_ledger(at.desk, watched=frozenset({key}))
     whole = _whole(at, found, ledger.state(found.partition, found.offset), ledger.found.get(key))
-    screen.show(whole, output, lambda: _write_whole(found, whole))
+    screen.show(whole, output, lambda: _write_whole(whole))
 
 
 def stats(ctx: typer.Context, topic: options.TOPIC = DEAD_LETTERS, output: options.OUTPUT = Output.table) -> None:
@@ -199,6 +199,7 @@ def _whole(at: options.At, letter: Letter, state: State, decision: Decision | No
         "key": _text(original.key if original else letter.key),
         "headers": [[name, _text(content)] for name, content in headers],
         "model": edits.problems(topic, value),
+        "letter_headers": [[name, _text(content)] for name, content in letter.all_headers],
         "value": _text(value),
     }
 
@@ -211,8 +212,8 @@ def _code(at: options.At, letter: Letter) -> str | None:
     return f"services/{consumer}/handlers.py" if consumer in at.desk.values.services else None
 
 
-def _write_whole(letter: Letter, whole: dict[str, Any]) -> None:
-    apart = {"headers", "model", "value", "code", "decision"}
+def _write_whole(whole: dict[str, Any]) -> None:
+    apart = {"headers", "letter_headers", "model", "value", "code", "decision"}
     screen.pairs({name: _cell(value) for name, value in whole.items() if name not in apart})
     if whole["decision"]:
         screen.write(
@@ -221,8 +222,9 @@ def _write_whole(letter: Letter, whole: dict[str, Any]) -> None:
     for title, lines in (
         ("code", (whole["code"] or "not known").splitlines()),
         ("headers", [f"{name}: {value}" for name, value in whole["headers"]] or ["none known"]),
+        ("headers of the letter", [f"{name}: {value}" for name, value in whole["letter_headers"]] or ["none"]),
         ("against the model", whole["model"] or ["nothing: the record fits, or its topic has no model"]),
-        ("record", edits.pretty(letter.value)),
+        ("record", edits.pretty(None if whole["value"] is None else whole["value"].encode())),
     ):
         screen.write(f"\n{title}:".lstrip("\n"))
         for line in lines:

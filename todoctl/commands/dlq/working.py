@@ -20,7 +20,7 @@ from todoctl.core.events import DEAD_LETTERS
 from todoctl.errors import RefusedError, UsageError
 from todoctl.operations.dlq import deciding, running
 from todoctl.operations.dlq.planning import PlanRequest, make_plan
-from todoctl.operations.dlq.replaying import check_plan, open_plan
+from todoctl.operations.dlq.replaying import check_plan, count_left, open_plan
 from todoctl.screen import Output
 
 _DIFFS = 3  # edits shown as a diff; the plan has them all
@@ -125,8 +125,10 @@ def replay(
     header = open_plan(path, takes_changed=accept_changes)
     check_plan(at.desk, header)
     _say_plan(header, path)
-    if header.counts["replay"] + header.counts["park"] + header.counts["cover"]:
-        screen.confirm(f"re-publish {header.counts['replay']} letters to {', '.join(header.targets)}?", yes=yes)
+    if left := count_left(at.desk, header, path):
+        screen.confirm(
+            f"re-publish or park {left} letters; records go to {', '.join(header.targets) or 'no topic'}?", yes=yes
+        )
     request = running.ReplayRequest(
         header, path, at.consumers, rate=rate, trial=trial, stop_at=stop_at / 100, seconds=wait, take_over=take_over
     )

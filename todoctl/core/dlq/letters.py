@@ -55,7 +55,7 @@ class Hints:
 class Letter:
     """A dead letter: where it lies, why its record died, and that record as far as the letter has it.
 
-    `has_headers` says whether the record's headers are known from the letter, `is_whole` whether its value and key are
+    `headers` are the record's, `all_headers` the letter's own. `has_headers` says whether the former are known, `is_whole` whether its value and key are
     byte for byte what they were.
     """
 
@@ -70,6 +70,7 @@ class Letter:
     key: bytes | None
     value: bytes | None
     headers: tuple[Header, ...]
+    all_headers: tuple[Header, ...]
     has_headers: bool
     is_whole: bool
     digest: str
@@ -155,6 +156,7 @@ def _ours(record: Record) -> Letter | None:
         key=key,
         value=value,
         headers=(),
+        all_headers=tuple(record.headers),
         has_headers=False,
         is_whole=is_key_exact and cut is None,
         digest=digest(record.key, record.value, record.headers),
@@ -174,6 +176,7 @@ def _foreign(record: Record, account: Account) -> Letter:
         key=record.key,
         value=record.value,
         headers=account.headers,
+        all_headers=tuple(record.headers),
         has_headers=True,
         is_whole=True,
         digest=digest(record.key, record.value, record.headers),

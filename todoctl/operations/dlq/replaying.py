@@ -17,7 +17,7 @@ from todoctl.core.dlq.filters import read_name
 from todoctl.core.dlq.letters import digest, mark, wrapped_value
 from todoctl.core.dlq.plan import Entry, PlanHeader, check_fits, entries, lines_digest, read_header
 from todoctl.errors import RefusedError, UsageError
-from todoctl.operations.dlq.desk import Desk
+from todoctl.operations.dlq.desk import Desk, read_ledger
 from todoctl.operations.dlq.holding import BATCH, Holder, Send
 
 # What one transaction may hold in memory.
@@ -104,6 +104,15 @@ def check_plan(desk: Desk, header: PlanHeader) -> None:
     if foreign := set(header.targets) - set(partitions):
         raise RefusedError(f"the platform does not own: {', '.join(sorted(foreign))}", hint="todoctl topics list")
     check_fits(header, cluster=desk.cluster, topic_ids=desk.topic_ids)
+
+
+def count_left(desk: Desk, header: PlanHeader, path: Path) -> int:
+    """How many letters of the plan are still to be re-published or parked."""
+    state, states = read_ledger(desk).state, frozenset(header.states)
+    with path.open("rb") as stream:
+        stream.readline()
+        wanted = (entry for entry in entries(stream) if entry.act != "skip")
+        return sum(state(entry.partition, entry.offset) in states for entry in wanted)
 
 
 def replay(
