@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from todoctl import __version__
-from todoctl.adapters import postgres
+from todoctl.adapters import postgres, sidecar
 from todoctl.adapters.kafka import groups
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
-from todoctl.core.parts import LOOPBACK, OPERATOR_ROLE, Part
+from todoctl.core.parts import OPERATOR_ROLE, Part
+from todoctl.core.ports import LOOPBACK
 from todoctl.core.values import Subscription, Values
 from todoctl.errors import TodoctlError
 from todoctl.operations.local import readiness
@@ -106,13 +107,20 @@ def _part(
         healthy=missing is None,
         state=_word(pid, missing, usage),
         detail=missing or "",
-        version=versions.get(part.name, __version__ if part.kind in {"service", "mail"} else None),
+        version=_observed_version(state, part) or versions.get(part.name),
         address=f"{LOOPBACK}:{part.port}",
         pid=pid,
         uptime_seconds=round(time.time() - usage.started_at, 1) if usage else None,
         memory_bytes=usage.memory_bytes if usage else None,
         early_deaths=identity.early_deaths(state.folders.run / f"{part.name}.json"),
     )
+
+
+def _observed_version(state: State, part: Part) -> str | None:
+    """What the running part says; None where it says nothing, then the program that it was started from tells."""
+    if part.kind in {"service", "mail"}:
+        return __version__
+    return sidecar.runtime_version(part.port, state.secrets.dapr_token) if part.kind == "sidecar" else None
 
 
 def _with_service(state: State, part: Part, check: readiness.Check) -> Callable[[], str | None]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from todoctl.adapters import migrations, postgres
 from todoctl.adapters.kafka import topics
 from todoctl.adapters.processes import identity, supervisor
-from todoctl.core.parts import OWNER_ROLE, Folders, java_command, roles, sidecar_name
+from todoctl.core.parts import OWNER_ROLE, java_command, roles, sidecar_name
+from todoctl.core.site import Folders
 from todoctl.core.topics import wanted_topics
 from todoctl.core.values import Values
 from todoctl.errors import MissingError, TodoctlError
