@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
     "Kafka": (
         ("topics", "List, describe, apply, tail and append to topics; show lag."),
         ("groups", "List, describe and move consumer groups."),
+        ("dlq", "See dead letters, and repair them: list, plan, replay."),
     ),
     "Data": (
         ("db", "Show or migrate the database schema."),
@@ -41,7 +42,6 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("users", "Make a user an operator, or take that back."),
         ("verify", "Prove that what is kept is whole: the audit log."),
     ),
-    "Kafka": (("dlq", "See dead letters, and repair them: list, plan, replay."),),
     "Setup": (
         ("tools", "List or install the programs that the local environment runs."),
         ("env", "List environments and show where each setting comes from."),
