@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--kill-tasks", type=int, default=60, help="recurring tasks completed while parts are killed (%(default)s; 500)"
     )
+    group.addoption("--replay-kills", type=int, default=20, help="kills of a replay of dead letters (%(default)s; 100)")
     group.addoption("--kill-clients", type=int, default=6, help="clients that complete them (%(default)s; 20)")
 
 
