@@ -93,7 +93,8 @@ def _copy(server: KafkaServer, starts: dict[Place, int]) -> float:
             for message in batch:
                 producer.produce("copy", message.value(), message.key(), headers=message.headers())
             copied += len(batch)
-            producer.flush(30)
+            producer.poll(0)
+    producer.flush(60)
     assert copied == LETTERS
     return time.monotonic() - since
 
