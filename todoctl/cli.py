@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("smoke", "Play the main job through the public API and show its timeline."),
     ),
     "Data": (
+        ("trace", "Follow a task, event, request or dead letter through everything, and name the gap."),
         ("db", "Show or migrate the database schema."),
         ("mail", "List, show and open the mails that the local sink keeps."),
         ("users", "Make a user an operator, or take that back."),

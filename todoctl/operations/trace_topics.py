@@ -1,0 +1,168 @@
+"""What a trace reads of Kafka: never a whole topic, but from a moment on, in the partition of a key, up to a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from todoctl.adapters.kafka import groups, records
+from todoctl.adapters.kafka.client import Broker, Place
+from todoctl.adapters.kafka.reader import Reader
+from todoctl.adapters.kafka.records import Record
+from todoctl.core import trace as values_of
+from todoctl.core import trace_found
+from todoctl.core.dapr import local_group
+from todoctl.core.events import DEAD_LETTERS
+from todoctl.core.topics import partition_of
+from todoctl.core.trace import GroupPlace, Letter, Seen
+from todoctl.core.values import Values
+from todoctl.errors import TodoctlError
+
+# Clocks of services and brokers may differ by this much before a record is looked for too late.
+_SLACK = timedelta(seconds=5)
+
+Span = tuple[int, int]
+
+
+class Topics:
+    """One broker as a trace sees it; counts what it reads, and keeps in `blind` why something could not be looked at."""
+
+    def __init__(self, values: Values, broker: Callable[[], Broker], limit: int, since: datetime) -> None:
+        self._values, self._open, self._limit, self._since = values, broker, limit, since
+        self.records_read = 0
+        self.blind: dict[str, str] = {}
+
+    def find(self, wanted: Sequence[Seen]) -> list[Seen]:
+        """The wanted events with their places, as far as they are on their topics; the others say where was looked.
+
+        Each is looked for from just before it happened on, in the partition of its user's key.
+        """
+        if not wanted:
+            return []
+        places = {seen.identity: self._place(seen) for seen in wanted}
+        try:
+            spans = self._from_moments(wanted, places)
+            found = {seen.identity: seen for seen in self._read(spans, wanted)}
+        except TodoctlError as error:
+            self.blind["kafka"] = error.message
+            return [replace(seen, is_searched=False, searched=error.message) for seen in wanted]
+        return [found.get(seen.identity) or self._in_vain(seen, places[seen.identity], spans) for seen in wanted]
+
+    def find_word(self, word: str) -> list[Seen | Letter]:
+        """Records of any topic in which the word stands, among the newest ones since the moment that was given."""
+        topics = [*self._values.topics]
+        try:
+            marks = records.watermarks(self._open(), topics)
+            at = records.offsets_at(self._open(), topics, _milliseconds(self._since))
+            spans = {place: (max(at[place], end - self._limit, start), end) for place, (start, end) in marks.items()}
+            return [
+                found
+                for record in self._scan(spans)
+                if word.encode() in (record.value or b"")
+                for found in _about(record)
+            ]
+        except TodoctlError as error:
+            self.blind["kafka"] = error.message
+            return []
+
+    def find_letters(self, events: Iterable[Seen]) -> list[Letter]:
+        """Letters about the events that audit has not stored yet: those behind the place up to which it has."""
+        ids = {seen.event_id for seen in events if seen.event_id}
+        auditors = [
+            app for app, s in self._values.services.items() if any(i.topic == DEAD_LETTERS for i in s.subscribes)
+        ]
+        if not ids or not auditors:
+            return []
+        try:
+            rows = groups.lag(self._open(), auditors[0], {DEAD_LETTERS: self._values.topics[DEAD_LETTERS].partitions})
+            spans = {
+                (row.topic, row.partition): (max(row.committed or row.start, row.start, row.end - self._limit), row.end)
+                for row in rows
+            }
+            found = [item for record in self._scan(spans) for item in _about(record)]
+        except TodoctlError as error:
+            self.blind["kafka"] = error.message
+            return []
+        return [item for item in found if isinstance(item, Letter) and item.event_id in ids]
+
+    def groups(self, topics: set[str]) -> dict[tuple[str, str, int], GroupPlace]:
+        """(service, topic, partition) → where each group that reads one of the topics is."""
+        found: dict[tuple[str, str, int], GroupPlace] = {}
+        for app, service in self._values.services.items():
+            wanted: dict[str, list[str]] = {}
+            for item in service.subscribes:
+                if item.topic in topics:
+                    wanted.setdefault(local_group(app, item), []).append(item.topic)
+            for name, names in wanted.items():
+                found |= self._group(app, name, names)
+        return found
+
+    def _group(self, app: str, name: str, topics: list[str]) -> dict[tuple[str, str, int], GroupPlace]:
+        try:
+            broker = self._open()
+            state = groups.group(broker, name)
+            rows = groups.lag(broker, name, {topic: self._values.topics[topic].partitions for topic in topics})
+        except TodoctlError as error:
+            self.blind[f"group {name}"] = error.message
+            return {}
+        return {
+            (app, row.topic, row.partition): GroupPlace(
+                name, state.state, state.members, row.committed, row.start, row.end
+            )
+            for row in rows
+        }
+
+    def _place(self, seen: Seen) -> Place:
+        return seen.topic, partition_of(str(seen.user_id), self._values.topics[seen.topic].partitions)
+
+    def _from_moments(self, wanted: Sequence[Seen], places: Mapping[tuple[object, ...], Place]) -> dict[Place, Span]:
+        broker, spans = self._open(), {}
+        marks = records.watermarks(broker, [*{seen.topic for seen in wanted}])
+        for topic in {seen.topic for seen in wanted}:
+            since = min(seen.occurred_at for seen in wanted if seen.topic == topic) - _SLACK
+            at = records.offsets_at(broker, [topic], _milliseconds(since))
+            for place in {place for place in places.values() if place[0] == topic}:
+                spans[place] = (at[place], max(at[place], min(marks[place][1], at[place] + self._limit)))
+        self._ends = {place: end for place, (_, end) in marks.items()}
+        return spans
+
+    def _read(self, spans: Mapping[Place, Span], wanted: Sequence[Seen]) -> Iterator[Seen]:
+        """The wanted ones among the records, until there is none left to find."""
+        missing = {seen.identity for seen in wanted}
+        keys = {str(seen.user_id).encode() for seen in wanted}
+        for record in self._scan(spans):
+            # Only a record with one of the keys is worth parsing.
+            for found in _about(record) if record.key in keys else ():
+                if isinstance(found, Seen) and found.identity in missing:
+                    missing.discard(found.identity)
+                    yield found
+            if not missing:
+                return
+
+    def _in_vain(self, seen: Seen, place: Place, spans: Mapping[Place, Span]) -> Seen:
+        start, stop = spans[place]
+        rest = self._ends[place] - stop
+        more = f", {rest} more are left: --records {self._ends[place] - start}" if rest > 0 else ""
+        words = f"looked at {stop - start} records from offset {start} on{more}"
+        return replace(seen, searched=words, is_searched=rest <= 0)
+
+    def _scan(self, spans: Mapping[Place, Span]) -> Iterator[Record]:
+        starts = {place: start for place, (start, stop) in spans.items() if start < stop}
+        if not starts:
+            return
+        stops = {place: spans[place][1] for place in starts}
+        with Reader(self._open(), starts, stops) as reader:
+            for batch in reader.batches():
+                self.records_read += len(batch)
+                yield from map(records.to_record, batch)
+
+
+def _about(record: Record) -> list[Seen | Letter]:
+    place = values_of.Place(record.topic, record.partition, record.offset)
+    found = trace_found.in_record(place, record.value, record.timestamp_ms)
+    return [found] if found else []
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
