@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("users", "Make a user an operator, or take that back."),
         ("verify", "Prove that what is kept is whole: the audit log."),
     ),
+    "Kafka": (("dlq", "See dead letters, and repair them: list, plan, replay."),),
     "Setup": (
         ("tools", "List or install the programs that the local environment runs."),
         ("env", "List environments and show where each setting comes from."),

@@ -26,7 +26,7 @@ def wanted_topics(values: Values) -> tuple[WantedTopic, ...]:
             topic.partitions,
             values.kafka.replication,
             {
-                "retention.ms": str(topic.retention_hours * 3_600_000),
+                **topic.cleanup,
                 "min.insync.replicas": str(values.kafka.min_in_sync_replicas),
                 "max.message.bytes": str(values.max_message_bytes(name)),
             },
