@@ -29,7 +29,7 @@ def trace(platform: Platform, subject: object, *options: str) -> Result:
 
 def complete(platform: Platform, subject: object) -> dict[str, Any]:
     """The trace once its path is complete."""
-    result = until(90, lambda: (found := trace(platform, subject)).code == 0 and found, f"a complete path of {subject}")
+    result = until(180, lambda: (found := trace(platform, subject)).code == 0 and found, f"a complete path of {subject}")
     return dict(result.json())
 
 
@@ -42,7 +42,7 @@ def broken(platform: Platform, subject: object, *words: str) -> dict[str, Any]:
         named = any(all(word in gap for word in words) for gap in found["gaps"])
         return found if result.code == 3 and found["verdict"] == "broken" and named else None
 
-    return dict(until(90, look, f"a gap with {words}"))
+    return dict(until(180, look, f"a gap with {words}"))
 
 
 @pytest.fixture
@@ -57,10 +57,11 @@ def stopped(platform: Platform, *names: str) -> Iterator[None]:
     """Parts that don't run meanwhile, and run again afterwards."""
     with supervisor.connect(Folders(platform.home / "local")) as control:
         assert sorted(control.stop(names)) == sorted(names)
-    try:
-        yield
-    finally:
-        platform.must("up", "--no-smoke")
+        try:
+            yield
+        finally:
+            for name in names:
+                control.start(name)
 
 
 @contextmanager

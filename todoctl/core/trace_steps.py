@@ -42,7 +42,7 @@ def _timed(path: list[Step], now: datetime) -> Iterator[tuple[datetime, Step]]:
     """Each step with the moment to show it at: where it has none, right behind the one before it."""
     last = path[0].at or now if path else now
     for step in path:
-        last = max(last, step.at or last)
+        last = step.at or last
         yield last, step
 
 
@@ -120,8 +120,11 @@ def _consumed(facts: Facts, seen: Seen, app: str, item: Subscription, values: Va
     if not passed and not _began_later(facts, seen, app, item):
         yield _behind(facts, seen, app, values)
         return
-    if any(letter.consumer == app and letter.origin == seen.place for letter in facts.letters):
-        # The letter has a step of its own, which says what became of it.
+    letters = [letter for letter in facts.letters if letter.consumer == app and letter.origin == seen.place]
+    if letters:
+        # A letter has a step of its own, which says what became of it.
+        if all(letter.is_settled for letter in letters):
+            yield from _replayed(facts, seen, app)
         return
     word = "consumed" if passed else "is older than this replica, whose clients catch up from api"
     pushed = ", pushed to the user's open sockets" if item.every_replica and passed else ""
@@ -138,6 +141,23 @@ def _passed(facts: Facts, seen: Seen, app: str) -> bool | None:
     if group is None or place is None:
         return None
     return group.committed is not None and group.committed > place.offset
+
+
+def _replayed(facts: Facts, seen: Seen, app: str) -> Iterator[Step]:
+    """What became of the record that was published again: behind the first one, in its partition."""
+    place = seen.place
+    group = facts.groups.get((app, place.topic, place.partition)) if place else None
+    if group is None or group.lag:
+        words = (
+            f"{seen.type} was replayed, {app} has {group.lag if group else 'an unknown number of'} records before it"
+        )
+        yield Step(None, app, "gap", words, seen.event_id)
+        return
+    yield Step(None, app, "done", f"{seen.type} replayed and consumed: nothing is left before {app}", seen.event_id)
+    if app == "recurring":
+        yield from _successor(facts, seen)
+    if app == "notification":
+        yield from _mail(facts, seen)
 
 
 def _began_later(facts: Facts, seen: Seen, app: str, item: Subscription) -> bool:

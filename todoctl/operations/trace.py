@@ -77,6 +77,7 @@ def collect(edges: Edges, subject: Subject, limits: Limits) -> Facts:
     _rows(edges, found, _read_consequences)
     events = trace_found.join(found.seen)
     found.take(topics.find_letters(events))
+    found.letters = topics.decided(found.letters.values())
     with ThreadPoolExecutor(max_workers=4) as pool:
         ailing = pool.submit(edges.ailing)
         groups = pool.submit(topics.groups, {seen.topic for seen in events})

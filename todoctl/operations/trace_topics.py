@@ -13,11 +13,13 @@ from todoctl.adapters.kafka.records import Record
 from todoctl.core import trace as values_of
 from todoctl.core import trace_found
 from todoctl.core.dapr import local_group
+from todoctl.core.dlq.decisions import decision_key
 from todoctl.core.events import DEAD_LETTERS
 from todoctl.core.topics import partition_of
 from todoctl.core.trace import GroupPlace, Letter, Seen
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError
+from todoctl.operations.dlq.desk import open_desk, read_ledger
 
 # Clocks of services and brokers may differ by this much before a record is looked for too late.
 _SLACK = timedelta(seconds=5)
@@ -51,7 +53,7 @@ class Topics:
 
     def find_word(self, word: str) -> list[Seen | Letter]:
         """Records of any topic in which the word stands, among the newest ones since the moment that was given."""
-        topics = [*self._values.topics]
+        topics = [name for name, topic in self._values.topics.items() if not topic.compacted]
         try:
             marks = records.watermarks(self._open(), topics)
             at = records.offsets_at(self._open(), topics, _milliseconds(self._since))
@@ -85,6 +87,28 @@ class Topics:
             self.blind["kafka"] = error.message
             return []
         return [item for item in found if isinstance(item, Letter) and item.event_id in ids]
+
+    def decided(self, letters: Iterable[Letter]) -> dict[str, Letter]:
+        """The letters by their ids, each with what was decided about it."""
+        known = {letter.letter_id: letter for letter in letters}
+        if not known:
+            return known
+        try:
+            desk = open_desk(self._open(), self._values, DEAD_LETTERS)
+            keys = {
+                decision_key(desk.cluster, desk.topic_id, letter.place.partition, letter.place.offset): letter
+                for letter in known.values()
+                if letter.place
+            }
+            ledger = read_ledger(desk, watched=frozenset(keys))
+        except TodoctlError as error:
+            self.blind["decisions"] = error.message
+            return known
+        for key, decision in ledger.found.items():
+            letter = keys[key]
+            words = f"{decision.action} by {decision.by} at {decision.at}"
+            known[letter.letter_id] = replace(letter, decision=words, is_settled=decision.action == "replayed")
+        return known
 
     def groups(self, topics: set[str]) -> dict[tuple[str, str, int], GroupPlace]:
         """(service, topic, partition) → where each group that reads one of the topics is."""

@@ -254,9 +254,14 @@ def test_a_reminder_that_was_moved_needs_no_mail() -> None:
 
 def test_a_settled_letter_breaks_nothing() -> None:
     """What was decided about it stands in place of the effect."""
-    found = told(letters=(letter(decision="replayed to task-events/2@140", is_settled=True),), successors={})
+    settled = (letter(decision="replayed by ann at 12:00", is_settled=True),)
+    found = told(letters=settled, groups=groups(recurring=112))
     assert found.verdict == "complete"
-    assert any("replayed to" in step.words for step in found.steps)
+    assert any("replayed by ann" in step.words for step in found.steps)
+    assert told(letters=settled, groups=groups(recurring=112), successors={}).gaps == [
+        "recurring: task.completed was consumed, task 41 has no next occurrence: todoctl logs recurring"
+    ]
+    assert told(letters=settled).gaps == ["recurring: task.completed was replayed, recurring has 11 records before it"]
 
 
 def test_an_every_replica_group_that_began_later_has_missed_nothing() -> None:
