@@ -32,13 +32,15 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("smoke", "Play the main job through the public API and show its timeline."),
     ),
     "Data": (
-        ("trace", "Follow a task, event, request or dead letter through everything, and name the gap."),
         ("db", "Show or migrate the database schema."),
         ("mail", "List, show and open the mails that the local sink keeps."),
         ("users", "Make a user an operator, or take that back."),
         ("verify", "Prove that what is kept is whole: the audit log."),
     ),
-    "Kafka": (("dlq", "See dead letters, and repair them: list, plan, replay."),),
+    "Kafka": (
+        ("trace", "Follow a task, event, request or letter everywhere, and name the gap."),
+        ("dlq", "See dead letters, and repair them: list, plan, replay."),
+    ),
     "Setup": (
         ("tools", "List or install the programs that the local environment runs."),
         ("env", "List environments and show where each setting comes from."),

@@ -29,7 +29,9 @@ def trace(platform: Platform, subject: object, *options: str) -> Result:
 
 def complete(platform: Platform, subject: object) -> dict[str, Any]:
     """The trace once its path is complete."""
-    result = until(180, lambda: (found := trace(platform, subject)).code == 0 and found, f"a complete path of {subject}")
+    result = until(
+        180, lambda: (found := trace(platform, subject)).code == 0 and found, f"a complete path of {subject}"
+    )
     return dict(result.json())
 
 
@@ -211,7 +213,7 @@ def test_a_dead_letter_is_named_and_traced(platform: Platform, user: User) -> No
     producer = Producer({"bootstrap.servers": f"127.0.0.1:{platform.port('kafka')}", "partitioner": "fnv1a_random"})
     producer.produce("task-events", key=str(user.id).encode(), value=value)
     assert producer.flush(10) == 0
-    found = broken(platform, f"correlation:{correlation}", "dead letter", "by recurring", "UnsupportedVersion")
+    found = broken(platform, f"correlation:{correlation}", "dead letter", "by recurring", "schema_version")
     words = next(gap for gap in found["gaps"] if "by recurring" in gap)
     letter = words.split()[4]
     by_letter = broken(platform, letter, "by recurring")
