@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from todoctl.core.dapr import local_group
 from todoctl.core.events import TaskSnapshot
 from todoctl.core.recurrence import Occurrence, RecurrenceRule, next_occurrence, to_utc
-from todoctl.core.topics import partition_of
 from todoctl.core.trace import Facts, Letter, Seen, State, Step, Trace, Verdict
 from todoctl.core.values import Subscription, Values
 
@@ -55,7 +54,7 @@ def _event(facts: Facts, values: Values, seen: Seen) -> Iterator[Step]:
         yield _waiting(facts, seen)
     if seen.place is None:
         if seen.waits_since is None:
-            yield _missing(values, seen)
+            yield _missing(seen)
         return
     yield _published(facts, seen)
     for app, service in values.services.items():
@@ -78,15 +77,12 @@ def _waiting(facts: Facts, seen: Seen) -> Step:
     return Step(None, "outbox", "gap", f"{seen.type}: {where}, not published, {retry}{why}", seen.event_id)
 
 
-def _missing(values: Values, seen: Seen) -> Step:
-    partition = partition_of(str(seen.user_id), values.topics[seen.topic].partitions)
-    place = f"{seen.topic}/{partition}"
+def _missing(seen: Seen) -> Step:
+    stage = f"topic {seen.topic}"
     if not seen.is_searched or not seen.searched:
-        return Step(
-            None, f"topic {seen.topic}", "blind", f"{seen.type}: not found on {place}; {seen.searched or 'not looked'}"
-        )
-    words = f"{seen.type}: not in the outbox and not on {place} ({seen.searched}): it was never published, or is lost"
-    return Step(None, f"topic {seen.topic}", "gap", words)
+        return Step(None, stage, "blind", f"{seen.type}: not found; {seen.searched or 'not looked'}")
+    words = f"{seen.type}: not in the outbox and not on its topic ({seen.searched}): it was never published, or is lost"
+    return Step(None, stage, "gap", words)
 
 
 def _published(facts: Facts, seen: Seen) -> Step:

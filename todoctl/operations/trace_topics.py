@@ -42,14 +42,15 @@ class Topics:
         """
         if not wanted:
             return []
-        places = {seen.identity: self._place(seen) for seen in wanted}
         try:
-            spans = self._from_moments(wanted, places)
+            marks = records.watermarks(self._open(), [*{seen.topic for seen in wanted}])
+            places = {seen.identity: _place(seen, marks) for seen in wanted}
+            spans = self._from_moments(wanted, places, marks)
             found = {seen.identity: seen for seen in self._read(spans, wanted)}
         except TodoctlError as error:
             self.blind["kafka"] = error.message
             return [replace(seen, is_searched=False, searched=error.message) for seen in wanted]
-        return [found.get(seen.identity) or self._in_vain(seen, places[seen.identity], spans) for seen in wanted]
+        return [found.get(seen.identity) or _in_vain(seen, places[seen.identity], spans, marks) for seen in wanted]
 
     def find_word(self, word: str) -> list[Seen | Letter]:
         """Records of any topic in which the word stands, among the newest ones since the moment that was given."""
@@ -137,18 +138,15 @@ class Topics:
             for row in rows
         }
 
-    def _place(self, seen: Seen) -> Place:
-        return seen.topic, partition_of(str(seen.user_id), self._values.topics[seen.topic].partitions)
-
-    def _from_moments(self, wanted: Sequence[Seen], places: Mapping[tuple[object, ...], Place]) -> dict[Place, Span]:
-        broker, spans = self._open(), {}
-        marks = records.watermarks(broker, [*{seen.topic for seen in wanted}])
+    def _from_moments(
+        self, wanted: Sequence[Seen], places: Mapping[tuple[object, ...], Place], marks: Mapping[Place, Span]
+    ) -> dict[Place, Span]:
+        spans: dict[Place, Span] = {}
         for topic in {seen.topic for seen in wanted}:
             since = min(seen.occurred_at for seen in wanted if seen.topic == topic) - _SLACK
-            at = records.offsets_at(broker, [topic], _milliseconds(since))
+            at = records.offsets_at(self._open(), [topic], _milliseconds(since))
             for place in {place for place in places.values() if place[0] == topic}:
                 spans[place] = (at[place], max(at[place], min(marks[place][1], at[place] + self._limit)))
-        self._ends = {place: end for place, (_, end) in marks.items()}
         return spans
 
     def _read(self, spans: Mapping[Place, Span], wanted: Sequence[Seen]) -> Iterator[Seen]:
@@ -164,13 +162,6 @@ class Topics:
             if not missing:
                 return
 
-    def _in_vain(self, seen: Seen, place: Place, spans: Mapping[Place, Span]) -> Seen:
-        start, stop = spans[place]
-        rest = self._ends[place] - stop
-        more = f", {rest} more are left: --records {self._ends[place] - start}" if rest > 0 else ""
-        words = f"looked at {stop - start} records from offset {start} on{more}"
-        return replace(seen, searched=words, is_searched=rest <= 0)
-
     def _scan(self, spans: Mapping[Place, Span]) -> Iterator[Record]:
         starts = {place: start for place, (start, stop) in spans.items() if start < stop}
         if not starts:
@@ -180,6 +171,19 @@ class Topics:
             for batch in reader.batches():
                 self.records_read += len(batch)
                 yield from map(records.to_record, batch)
+
+
+def _place(seen: Seen, marks: Mapping[Place, Span]) -> Place:
+    """Where the producer behind Dapr puts the event, by the partitions that the topic has now."""
+    return seen.topic, partition_of(str(seen.user_id), sum(1 for topic, _ in marks if topic == seen.topic))
+
+
+def _in_vain(seen: Seen, place: Place, spans: Mapping[Place, Span], marks: Mapping[Place, Span]) -> Seen:
+    start, stop = spans[place]
+    rest = marks[place][1] - stop
+    more = f", {rest} more are left: --records {rest + stop - start}" if rest > 0 else ""
+    words = f"{stop - start} records of {place[0]}/{place[1]} looked at from offset {start} on{more}"
+    return replace(seen, searched=words, is_searched=rest <= 0)
 
 
 def _about(record: Record) -> list[Seen | Letter]:

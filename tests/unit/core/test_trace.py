@@ -159,7 +159,7 @@ REMOVED = {
     "never published": (
         but(0, place=None, audit=None, searched="looked at 5 records"),
         [
-            "topic task-events: task.completed: not in the outbox and not on task-events/0 (looked at 5 records): it was never published, or is lost"
+            "topic task-events: task.completed: not in the outbox and not on its topic (looked at 5 records): it was never published, or is lost"
         ],
     ),
     "recurring behind": (

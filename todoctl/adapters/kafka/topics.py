@@ -18,6 +18,48 @@ class TopicSpec:
     config: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Partition:
+    """One partition: the broker that leads it (-1: none), and where its copies are and are up to date."""
+
+    number: int
+    leader: int
+    replicas: tuple[int, ...]
+    in_sync: tuple[int, ...]
+
+
+def layout(broker: Broker) -> dict[str, tuple[Partition, ...]]:
+    """Topic → its partitions, for every topic of the cluster."""
+    with translated("list topics"):
+        admin = administrator(broker)
+        known = admin.list_topics(timeout=SECONDS).topics
+    return {
+        name: tuple(
+            Partition(number, found.leader, tuple(found.replicas), tuple(found.isrs))
+            for number, found in sorted(topic.partitions.items())
+        )
+        for name, topic in sorted(known.items())
+    }
+
+
+def config(broker: Broker, name: str) -> dict[str, tuple[str, bool]]:
+    """Setting → (its value, whether the topic itself sets it), for every setting of the topic."""
+    resource = api().ConfigResource(api().ResourceType.TOPIC, name)
+    with translated(f"read the configuration of {name}"):
+        admin = administrator(broker)
+        found = admin.describe_configs([resource], request_timeout=SECONDS)[resource].result(SECONDS)
+    own = api().ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+    return {key: (str(entry.value), entry.source == own) for key, entry in sorted(found.items())}
+
+
+def add_partitions(broker: Broker, name: str, count: int) -> None:
+    """Raise the topic's number of partitions to `count`."""
+    with translated(f"add partitions to {name}"):
+        admin = administrator(broker)
+        for future in admin.create_partitions([api().NewPartitions(name, count)], request_timeout=SECONDS).values():
+            future.result(SECONDS)
+
+
 def specs(broker: Broker, names: Sequence[str]) -> dict[str, TopicSpec]:
     """The topics among `names` that exist, with the settings that differ from the broker's defaults."""
     with translated("list topics"):
