@@ -267,5 +267,8 @@ class Trace:
 
     @property
     def blind(self) -> list[str]:
-        """What could not be looked at, and why."""
-        return [f"{step.stage}: {step.words}" for step in self.steps if step.state == "blind"]
+        """What could not be looked at, and why; what may be the cause of others first."""
+        steps = sorted(
+            (step for step in self.steps if step.state == "blind"), key=lambda step: step.event_id is not None
+        )
+        return [f"{step.stage}: {step.words}" for step in steps]

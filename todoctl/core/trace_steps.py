@@ -109,9 +109,9 @@ def _consumed(facts: Facts, seen: Seen, app: str, item: Subscription, values: Va
         yield _audited(facts, seen, values, passed=passed)
         return
     if passed is None:
-        yield Step(
-            None, app, "blind", f"{seen.type}: nothing is known of the group {local_group(app, item)}", seen.event_id
-        )
+        name = f"group {local_group(app, item)}"
+        words = f"{seen.type}: how far the {name} is could not be looked at: {facts.ailing.get(name, 'not known')}"
+        yield Step(None, app, "blind", words, seen.event_id)
         return
     if not passed and not _began_later(facts, seen, app, item):
         yield _behind(facts, seen, app, values)
@@ -172,7 +172,8 @@ def _behind(facts: Facts, seen: Seen, app: str, values: Values) -> Step:
     else:
         why = f"group {group.group} is {group.state.lower()}, next retry within {pause}"
     ailing = "".join(f"; {part}: {facts.ailing[part]}" for part in (app, f"{app}-daprd") if part in facts.ailing)
-    words = f"{seen.type} published, not consumed by {app}, lag {group.lag}; {why}{ailing}"
+    # The group was asked before the record was found, so the record may be newer than what the group had before it.
+    words = f"{seen.type} published, not consumed by {app}, lag {max(group.lag, 1)}; {why}{ailing}"
     return Step(None, app, "gap", words, seen.event_id)
 
 

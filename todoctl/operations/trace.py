@@ -13,7 +13,7 @@ from todoctl.adapters import postgres, todo_rows
 from todoctl.adapters.kafka.client import Broker
 from todoctl.adapters.mails import Mail as KeptMail
 from todoctl.core import trace_found
-from todoctl.core.events import REMINDERS
+from todoctl.core.events import EVENT_MODELS, REMINDERS
 from todoctl.core.trace import Facts, Letter, Mail, Reminder, Seen, Subject, Task
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError
@@ -70,17 +70,18 @@ class _Found:
 def collect(edges: Edges, subject: Subject, limits: Limits) -> Facts:
     """Everything that is known about the subject now; what could not be looked at is in `blind`."""
     found = _Found(subject)
-    _rows(edges, found, _read_subject)
     topics = Topics(edges.values, edges.broker, limits.records, edges.clock() - limits.since)
+    # Before the rows: what a consumer has passed by now has left its effect by the time that the effect is looked for.
+    groups = topics.groups({*EVENT_MODELS})
+    _rows(edges, found, _read_subject)
     _search(topics, found)
     # What the topics told may lead to rows that nothing else led to.
     _rows(edges, found, _read_consequences)
     events = trace_found.join(found.seen)
     found.take(topics.find_letters(events))
     found.letters = topics.decided(found.letters.values())
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    with ThreadPoolExecutor(max_workers=1) as pool:
         ailing = pool.submit(edges.ailing)
-        groups = pool.submit(topics.groups, {seen.topic for seen in events})
         mails, complaints = _mails(edges, events)
         return Facts(
             subject=found.subject,
@@ -90,9 +91,9 @@ def collect(edges: Edges, subject: Subject, limits: Limits) -> Facts:
             letters=tuple(found.letters.values()),
             reminders=tuple(found.reminders),
             successors=found.successors,
-            groups=groups.result(),
+            groups=groups,
             mails=mails,
-            ailing=ailing.result(),
+            ailing={**ailing.result(), **topics.deaf},
             blind={**found.blind, **complaints, **topics.blind},
             records_read=topics.records_read,
         )

@@ -28,12 +28,16 @@ Span = tuple[int, int]
 
 
 class Topics:
-    """One broker as a trace sees it; counts what it reads, and keeps in `blind` why something could not be looked at."""
+    """One broker as a trace sees it; counts what it reads, and keeps in `blind` why something could not be looked at.
+
+    `deaf` has the same for groups, of which only some matter to a subject.
+    """
 
     def __init__(self, values: Values, broker: Callable[[], Broker], limit: int, since: datetime) -> None:
         self._values, self._open, self._limit, self._since = values, broker, limit, since
         self.records_read = 0
         self.blind: dict[str, str] = {}
+        self.deaf: dict[str, str] = {}
 
     def find(self, wanted: Sequence[Seen]) -> list[Seen]:
         """The wanted events with their places, as far as they are on their topics; the others say where was looked.
@@ -129,7 +133,7 @@ class Topics:
             state = groups.group(broker, name)
             rows = groups.lag(broker, name, {topic: self._values.topics[topic].partitions for topic in topics})
         except TodoctlError as error:
-            self.blind[f"group {name}"] = error.message
+            self.deaf[f"group {name}"] = error.message
             return {}
         return {
             (app, row.topic, row.partition): GroupPlace(

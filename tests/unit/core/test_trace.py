@@ -233,6 +233,15 @@ def test_what_could_not_be_looked_at_is_no_success(changes: dict[str, Any]) -> N
     assert found.blind or not found.steps
 
 
+def test_a_group_that_could_not_be_asked_says_why() -> None:
+    """The reason stands in the step of the consumer that matters."""
+    known = {key: group for key, group in groups().items() if key[0] != "recurring"}
+    found = told(groups=known, ailing={"group recurring": "no answer in 5 s"})
+    assert found.blind == [
+        "recurring: task.completed: how far the group recurring is could not be looked at: no answer in 5 s"
+    ]
+
+
 def test_a_series_that_has_ended_has_no_next_task() -> None:
     """The event alone says whether something follows."""
     payload = {"task": {**COMPLETED.payload["task"], "series": None}}
