@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -226,6 +226,35 @@ def read_from(
                     yield message.key(), message.value(), message.timestamp()[1]
         finally:
             consumer.close()
+
+
+def scan(
+    broker: Broker, topic: str, starts: Mapping[int, int], look: Callable[[bytes], None], *, seconds: float, most: int
+) -> bool:
+    """Show `look` every value from each partition's offset to its end; whether all was seen in that time and number."""
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
+    from confluent_kafka import KafkaError as Code
+
+    deadline, open_partitions, seen = time.monotonic() + seconds, set(starts), 0
+    # What retention has taken since is skipped, not everything.
+    own = {"group.id": "todoctl", "enable.auto.commit": "false", "auto.offset.reset": "earliest"}
+    with _translated(f"read {topic}"):
+        consumer = Consumer({**broker.settings, **own, "enable.partition.eof": "true"})
+        try:
+            consumer.assign([TopicPartition(topic, number, offset) for number, offset in starts.items()])
+            while open_partitions and seen < most and time.monotonic() < deadline:
+                for message in consumer.consume(500, 0.5):
+                    error, value = message.error(), message.value()
+                    if error and error.code() != Code._PARTITION_EOF:  # noqa: SLF001 - it has no other name
+                        raise KafkaException(error)
+                    if error:
+                        open_partitions.discard(message.partition())
+                    elif value is not None:
+                        look(value)
+                        seen += 1
+        finally:
+            consumer.close()
+    return not open_partitions
 
 
 def end_offsets(broker: Broker, topic: str) -> dict[int, int]:

@@ -1,0 +1,54 @@
+"""What runs on this machine: a release, whole as it was made and able to live on the schema, or the checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from todoctl.adapters.release_store import Store
+from todoctl.core.releases import Migration, schema_obstacle
+from todoctl.errors import RefusedError, TodoctlError
+from todoctl.settings import Settings
+
+
+def verified_code(settings: Settings) -> Path | None:
+    """The code of the release that should run, None where the checkout does.
+
+    Raises:
+        TodoctlError: its files are not as they were when it was made.
+    """
+    store = Store(settings.state)
+    running = store.running()
+    if running.revision is None:
+        return None
+    if changed := store.changed_files(running.revision):
+        raise TodoctlError(
+            f"release {running.revision} is not as it was made: {len(changed)} files of {running.code} differ",
+            detail=tuple(changed[:10]),
+            hint="todoctl rollback to an earlier release, todoctl deploy a new one, or todoctl up --checkout",
+        )
+    return running.code
+
+
+def chain(store: Store) -> tuple[Migration, ...]:
+    """All migrations that any release here knows, oldest first."""
+    kept = [item.revision for item in store.history() if store.has(item.revision)]
+    chains = [store.manifest(revision).database.migrations for revision in kept]
+    return max(chains, key=len, default=())
+
+
+def ahead(settings: Settings, head: str | None) -> str | None:
+    """What to say where the database is ahead of the release that runs, as after a rollback; None where it is not.
+
+    Raises:
+        RefusedError: the release can't live there.
+    """
+    store = Store(settings.state)
+    running = store.running()
+    if running.revision is None or head is None:
+        return None
+    needs = store.manifest(running.revision).database
+    if head in {item.revision for item in needs.migrations}:
+        return None
+    if obstacle := schema_obstacle(needs, head, chain(store)):
+        raise RefusedError(f"release {running.revision} can't run: {obstacle.reason}", hint=obstacle.advice)
+    return f"at {head}, release {running.revision} needs {needs.needs} and lives with it"
