@@ -36,7 +36,8 @@ class Difference:
 def differences(before: Manifest | None, after: Manifest, *, head: str | None) -> list[Difference]:
     """Every change that a switch from `before` brings to a database at `head`; without one everything is new."""
     if before is None:
-        first = Difference("code", f"{len(after.files)} files", "added", "none", "the first release")
+        count = sum(not name.endswith(".pyc") for name in after.files)
+        first = Difference("code", f"{count} files", "added", "none", "no release runs now")
         return [first, *_migrations(pending_migrations(after.database, head))]
     return [
         *_code(before.files, after.files),
@@ -54,7 +55,8 @@ def highest_risk(found: Sequence[Difference]) -> Risk:
 
 def _code(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
     for name in sorted(before.keys() | after.keys()):
-        if before.get(name) != after.get(name):
+        # Byte code follows from its source.
+        if before.get(name) != after.get(name) and not name.endswith(".pyc"):
             yield Difference("code", name, _kind(before.get(name), after.get(name)), "low")
 
 

@@ -52,7 +52,7 @@ def _documents(run: Up, release: Release, plan: dict[str, Any], error: BaseExcep
 
 
 def _status(run: Up) -> str:
-    seen = status.observe(run.settings.name, run.values, run.state, run.assembly.parts, run.versions())
+    seen = status.observe(run.settings, run.values, run.state, run.assembly.parts, run.versions())
     return json.dumps(seen.document(), indent=2)
 
 

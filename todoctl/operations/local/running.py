@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from todoctl.adapters.release_store import Store
-from todoctl.core.releases import Migration, schema_obstacle
+from todoctl.core.releases import Migration, pending, schema_obstacle
 from todoctl.errors import RefusedError, TodoctlError
+from todoctl.operations.local import state
 from todoctl.settings import Settings
+
+
+@dataclass(frozen=True)
+class RunningRelease:
+    """What runs: a release, or the checkout (revision None); and one that is pending, with who works on it now."""
+
+    revision: int | None
+    app_version: str | None
+    schema_revision: str | None
+    pending: int | None
+    pending_state: str | None
+    worked_on_by: str | None
 
 
 def verified_code(settings: Settings) -> Path | None:
@@ -27,6 +41,41 @@ def verified_code(settings: Settings) -> Path | None:
             hint="todoctl rollback to an earlier release, todoctl deploy a new one, or todoctl up --checkout",
         )
     return running.code
+
+
+def words(settings: Settings) -> str:
+    """`release N`, or nothing where the checkout runs."""
+    revision = Store(settings.state).running().revision
+    return f"release {revision}" if revision is not None else ""
+
+
+def run_checkout(settings: Settings) -> None:
+    """Have the checkout run from now on, although there is a release."""
+    Store(settings.state).run_checkout(instead=True)
+
+
+def stuck(settings: Settings) -> str | None:
+    """What to say of a release that is pending while nobody works on it; only for who holds the environment's lock."""
+    found = pending(Store(settings.state).history())
+    return (
+        f"release {found.revision} is {found.state}: the command of {found.by} that made it was killed"
+        if found
+        else None
+    )
+
+
+def observed(settings: Settings) -> RunningRelease:
+    """What runs, and the release that is being made or was left pending."""
+    store = Store(settings.state)
+    release, waiting = store.running().release, pending(store.history())
+    return RunningRelease(
+        revision=release.revision if release else None,
+        app_version=release.app_version if release else None,
+        schema_revision=release.schema_revision if release else None,
+        pending=waiting.revision if waiting else None,
+        pending_state=waiting.state if waiting else None,
+        worked_on_by=state.holder(settings) if waiting else None,
+    )
 
 
 def chain(store: Store) -> tuple[Migration, ...]:

@@ -127,6 +127,17 @@ def lock(settings: Settings, what: str, *, seconds: float) -> Iterator[None]:
             holder.unlink(missing_ok=True)
 
 
+def holder(settings: Settings) -> str | None:
+    """Who works on the environment now, None where nobody does; one that was killed does not."""
+    path = settings.home / f".{settings.name}.lock"
+    try:
+        words = path.with_suffix(".holder").read_text(encoding="utf-8")
+        pid = int(words.rpartition("pid ")[2].rstrip(")"))
+    except (OSError, ValueError):
+        return None
+    return words if identity.lives(pid) else None
+
+
 def _refusal(settings: Settings, what: str, holder: Path, seconds: float) -> TodoctlError:
     who = holder.read_text(encoding="utf-8") if holder.exists() else "another command"
     hint = f"wait for it, or end it, and run todoctl {what} again"

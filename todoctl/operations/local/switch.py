@@ -98,7 +98,7 @@ def _load(up: Up, other: Up | None = None) -> None:
     _, changed = up.assembly.write_supervisor_config(other.assembly.parts.values() if other else ())
     if changed:
         with supervisor.connect(up.state.folders) as control:
-            control.reload()
+            control.reload(replaces=False)
 
 
 def _service(up: Up, name: str) -> Run:
@@ -109,7 +109,7 @@ def _service(up: Up, name: str) -> Run:
         if name not in up.values.services or not up.assembly.spec_differs(name) or not _runs(up, name):
             return start(tell)
         with beside.next_version(up, name, tell):
-            return start(tell)
+            return start(lambda _detail: tell("the new one beside it serves while the old one is replaced"))
 
     return run
 
