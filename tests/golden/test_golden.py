@@ -15,6 +15,7 @@ from todoctl.commands import doctor as doctor_command
 from todoctl.commands import status as status_command
 from todoctl.errors import UnhealthyError
 from todoctl.operations.local.doctor import Finding
+from todoctl.operations.local.running import RunningRelease
 from todoctl.operations.local.status import GroupLag, Outbox, PartStatus, Status
 from todoctl.screen import Output
 
@@ -36,6 +37,7 @@ READY = PartStatus(
 SEEN = Status(
     environment="local",
     healthy=False,
+    release=RunningRelease(2, "0.1.0", "0003", None, None, None),
     parts=(
         READY,
         replace(

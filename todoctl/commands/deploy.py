@@ -39,12 +39,12 @@ def main(
     releases = context.releases(settings, "deploy", seconds=timeout)
     with releases.alone("deploy"), releases.deploy() as change:
         context.narrate_differences(change.plan)
-        if not change.plan.differences:
+        if change.plan.differences:
+            change.plan.require_free(force=allow_contract)
+            if change.plan.obstacles:
+                screen.confirm("; ".join(item.reason for item in change.plan.obstacles) + ": go on?", yes=yes)
+            context.carry_out(change, releases, context.proof(settings) if smoke else None)
+        else:
             screen.ok("nothing to deploy: the release that runs has this code and these values")
-            return
-        change.plan.require_free(force=allow_contract)
-        if change.plan.obstacles:
-            screen.confirm("; ".join(item.reason for item in change.plan.obstacles) + ": go on?", yes=yes)
-        context.carry_out(change, releases, context.proof(settings) if smoke else None)
         release = change.outcome()
     screen.show(release.model_dump(mode="json"), output, lambda: screen.ok(f"release {release.revision} runs"))

@@ -48,16 +48,16 @@ def main(
             change.plan.require_free(force=force)
             return
         context.narrate_differences(change.plan)
-        if not change.plan.differences:
-            screen.ok(f"release {change.plan.returns_to} is what runs")
-            return
-        change.plan.require_free(force=force)
-        if change.plan.obstacles:
-            screen.confirm("; ".join(item.reason for item in change.plan.obstacles) + ": go back?", yes=yes)
-        context.carry_out(change, releases, context.proof(settings) if smoke else None)
+        if change.plan.differences:
+            change.plan.require_free(force=force)
+            if change.plan.obstacles:
+                screen.confirm("; ".join(item.reason for item in change.plan.obstacles) + ": go back?", yes=yes)
+            context.carry_out(change, releases, context.proof(settings) if smoke else None)
+        else:
+            screen.ok(f"nothing to do: what runs has the code and the values of release {change.plan.returns_to}")
         release = change.outcome()
     screen.show(
         release.model_dump(mode="json"),
         output,
-        lambda: screen.ok(f"release {release.revision} runs: back to {release.returns_to}"),
+        lambda: screen.ok(f"release {release.revision} runs"),
     )

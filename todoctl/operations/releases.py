@@ -74,7 +74,7 @@ class Change(Protocol):
         """
 
     def outcome(self) -> Release:
-        """The release that was made, once it was carried out."""
+        """The release that runs: the one that was made, or the one before where nothing differed."""
 
 
 class Releases(Protocol):

@@ -121,7 +121,12 @@ def test_the_code_of_a_release_runs_on_its_own(tmp_path: Path) -> None:
     assert all(item["sql"] for item in told["database"]["migrations"])
     assert release_store.digests(code) == before
     where = subprocess.run(
-        [sys.executable, "-P", "-c", "import services.api, todoctl.core; print(services.api.__file__, todoctl.__file__)"],
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            "import services.api, todoctl.core; print(services.api.__file__, todoctl.__file__)",
+        ],
         env={**os.environ, **release_store.environ(code, os.environ)},
         capture_output=True,
         text=True,

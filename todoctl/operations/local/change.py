@@ -32,17 +32,17 @@ class LocalChange:
     switch_to: Callable[[Path, Values], Switch]
     by: str
     migrates: bool
-    _release: Release | None = None
 
     def outcome(self) -> Release:
-        """The release that was made.
+        """The release that runs: the one that was made, or the one before where nothing differed.
 
         Raises:
-            ValueError: it was not carried out.
+            TodoctlError: none runs.
         """
-        if self._release is None:
-            raise ValueError("not carried out yet")
-        return self._release
+        release = self.store.running().release
+        if release is None:
+            raise TodoctlError("no release runs", hint="todoctl history")
+        return release
 
     def carry_out(self, prove: Proof | None) -> Iterator[StepEvent]:
         """Record, switch, prove; yields what happens.
@@ -59,9 +59,9 @@ class LocalChange:
             yield from switch.there(migrates=self.migrates)
             if prove:
                 yield from run_steps([Step("smoke", lambda _tell: prove())])
-        except TodoctlError as error:
+        except (TodoctlError, OSError) as error:
             yield from self._go_back(release, switch, error)
-        self._release = self._finish(release)
+        self._finish(release)
 
     def _begin(self) -> Release:
         manifest, history = self.candidate.manifest, self.store.history()
@@ -89,22 +89,20 @@ class LocalChange:
             return "pending-rollback"
         return "pending-upgrade" if deployed(history) else "pending-install"
 
-    def _finish(self, release: Release) -> Release:
+    def _finish(self, release: Release) -> None:
         """The new one first: of two that say that they run, the newer does."""
         before = [item for item in self.store.history() if item.state == "deployed"]
         result = f"back to {release.returns_to}" if release.returns_to else "deployed"
-        done = _ended(release, "deployed", result)
-        self.store.record(done)
+        self.store.record(_ended(release, "deployed", result))
         for item in before:
             self.store.record(item.model_copy(update={"state": "superseded"}))
         self.store.run_checkout(instead=False)
         self.store.forget_before(release.revision - _KEPT)
-        return done
 
-    def _go_back(self, release: Release, switch: Switch, error: TodoctlError) -> Iterator[StepEvent]:
-        folder = evidence.collect(switch.new, release, self.plan.document(), error)
-        yield StepEvent("evidence", "ready", str(folder), 0.0)
-        detail = (str(error), *error.detail, f"evidence: {folder}")
+    def _go_back(self, release: Release, switch: Switch, error: TodoctlError | OSError) -> Iterator[StepEvent]:
+        folder = self._evidence(release, switch, error)
+        yield StepEvent("evidence", "ready", folder, 0.0)
+        detail = (str(error), *getattr(error, "detail", ()), f"evidence: {folder}")
         before = f"release {self.plan.runs}" if self.plan.runs else "the checkout"
         try:
             yield from switch.back()
@@ -114,10 +112,17 @@ class LocalChange:
                 detail=detail,
                 hint="todoctl status; todoctl unlock",
             ) from error
-        self.store.record(_ended(release, "failed", f"{error.message}; evidence: {folder}"))
+        self.store.record(_ended(release, "failed", f"{error}; evidence: {folder}"))
         raise DeployError(
             f"release {release.revision} failed; {before} runs again", detail=detail, hint=f"look into {folder}"
         ) from error
+
+    def _evidence(self, release: Release, switch: Switch, error: TodoctlError | OSError) -> str:
+        try:
+            return str(evidence.collect(switch.new, release, self.plan.document(), error))
+        except OSError as full:
+            # A full disk must not keep the platform from going back.
+            return f"could not be written: {full}"
 
 
 def _ended(release: Release, state: State, result: str) -> Release:

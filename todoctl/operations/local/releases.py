@@ -74,8 +74,8 @@ class LocalReleases:
         self._require_none_pending("deploy")
         self._require_up()
         with self._from_checkout() as found:
-            needs, head = found.manifest.database, self._head()
-            migrates = head is None or head in {item.revision for item in needs.migrations}
+            head = self._head()
+            migrates = bool(rules.pending_migrations(found.manifest.database, head))
             plan = self._plan(found.manifest, None, tuple(self._against_deploy(found.manifest, head)))
             yield LocalChange(self.store, plan, found, self._switch_to, _who(), migrates)
 

@@ -59,6 +59,8 @@ class Switch:
         self._stopped.clear()
         _load(self.old, self.new)
         steps = [(name, _service(self.old, name)) for name in _programs(self.old)]
+        if wanted_topics(self.old.values) != wanted_topics(self.new.values):
+            steps.append(("topics", _topics(self.old)))
         if added := sorted(set(_programs(self.new)) - set(_programs(self.old))):
             steps.append(("what was added", _stop(self.old, added)))
         yield from self._run(steps)
