@@ -38,9 +38,16 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("rollback", "Go back to an earlier release, when it can live with what there is now."),
         ("unlock", "Repair a release whose deploy was killed: what ran before runs again."),
     ),
+    "Kafka": (
+        ("topics", "List, describe, apply, tail and append to topics; show lag."),
+        ("groups", "List, describe and move consumer groups."),
+        ("dlq", "See dead letters, and repair them: list, plan, replay."),
+    ),
     "Data": (
         ("db", "Show or migrate the database schema."),
         ("mail", "List, show and open the mails that the local sink keeps."),
+        ("users", "Make a user an operator, or take that back."),
+        ("verify", "Prove that what is kept is whole: the audit log."),
     ),
     "Setup": (
         ("tools", "List or install the programs that the local environment runs."),

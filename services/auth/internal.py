@@ -27,7 +27,7 @@ def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Gu
     async def user_details(user_id: UserId) -> UserDetails:
         return UserDetails.of(_found(await store.by_id(user_id)))
 
-    @routes.put("/users/by-email/{email}/role")
+    @routes.put("/users/by-email/{email:path}/role")
     async def set_role(email: str, body: RoleChange) -> UserDetails:
         try:
             address = normalise_email(email)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from confluent_kafka import Producer
 
 from tests.live.conftest import Platform, Result, _new_home, until
 from tests.live.users import User, register
+from todoctl.core.dead_letters import DeadLetter, Origin, to_cloud_event
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ("auth", "api", "recurring")  # services of the small platform: each deploy starts every one of them
@@ -271,7 +273,20 @@ def test_old_code_runs_on_the_new_schema_until_a_contract(shop: Workshop) -> Non
 def test_dead_letters_that_the_old_release_can_not_read_are_in_the_way(shop: Workshop) -> None:
     """A letter with an event of another major version: refused with the number, overridden by --force --yes only."""
     event = json.dumps({"type": "task.created", "data": {"schema_version": "2.0"}}).encode()
-    letter = json.dumps({"type": "dead-letter", "data": {"value": base64.b64encode(event).decode()}}).encode()
+    letter = json.dumps(
+        to_cloud_event(
+            DeadLetter(
+                consumer="audit",
+                kind="permanent",
+                error_class="UnsupportedEventError",
+                message="a newer version",
+                attempts=1,
+                origin=Origin(topic="task-events", partition=0, offset=0),
+                value=base64.b64encode(event).decode(),
+                failed_at=datetime.now(UTC),
+            )
+        )
+    )
     producer = Producer({"bootstrap.servers": f"127.0.0.1:{shop.port('kafka')}"})
     producer.produce("dlq-events", letter)
     assert producer.flush(30) == 0

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 import pytest
 
 from todoctl.core.events import PROBE_TYPE
-from todoctl.operations.local.backlog import version_in_letter, version_of
+from todoctl.operations.local.backlog import version_of
 
 
 def record(version: Any, **envelope: Any) -> bytes:
@@ -31,26 +30,10 @@ def record(version: Any, **envelope: Any) -> bytes:
         (b"[]", None),
         (b"[" * 100_000, None),
         (b"", None),
+        (None, None),
     ],
     ids=lambda item: repr(item)[:40],
 )
-def test_the_version_of_a_record(value: bytes, version: str | None) -> None:
+def test_the_version_of_a_record(value: bytes | None, version: str | None) -> None:
     """Its major; None where no release could read it anyway, and for an operator's probe."""
     assert version_of(value) == version
-
-
-@pytest.mark.parametrize(
-    ("letter", "version"),
-    [
-        ({"value": base64.b64encode(record("2.0")).decode()}, "2"),
-        ({"value": base64.b64encode(b"garbage").decode()}, None),
-        ({"value": "no base64"}, None),
-        ({"value": 7}, None),
-        ({}, None),
-    ],
-    ids=str,
-)
-def test_the_version_in_a_dead_letter(letter: dict[str, Any], version: str | None) -> None:
-    """That of the record which the letter keeps, not the letter's own."""
-    value = json.dumps({"type": "dead-letter", "data": {"schema_version": "1.0"} | letter}).encode()
-    assert version_in_letter(value) == version

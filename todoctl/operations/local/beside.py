@@ -16,7 +16,7 @@ from pathlib import Path
 from todoctl.adapters import sidecar
 from todoctl.adapters.processes import identity, launcher, supervisor
 from todoctl.core.diagnosis import likely_fix
-from todoctl.core.parts import LOOPBACK
+from todoctl.core.ports import LOOPBACK
 from todoctl.errors import UnhealthyError, WaitTimeoutError
 from todoctl.operations.local import readiness
 from todoctl.operations.local.assembly import write_if_changed

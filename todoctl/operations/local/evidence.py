@@ -29,8 +29,9 @@ def collect(run: Up, release: Release, plan: dict[str, Any], error: BaseExceptio
 
 def redact(text: str, run: Up) -> str:
     """The text without any of the environment's secrets."""
-    secrets = run.state.secrets
-    for secret in (*secrets.passwords.values(), secrets.app_token, secrets.dapr_token, secrets.service_token):
+    known = run.state.secrets
+    secrets = [*known.passwords.values(), known.app_token, known.dapr_token, known.service_token]
+    for secret in (*secrets, known.operator.password) if known.operator else secrets:
         text = text.replace(secret, _MASK)
     return text
 

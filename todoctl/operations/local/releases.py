@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -15,10 +12,12 @@ from pathlib import Path
 from todoctl.adapters import postgres
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.adapters.release_store import Store
+from todoctl.adapters.whoami import whoami
 from todoctl.core import releases as rules
-from todoctl.core.parts import OWNER_ROLE, Folders
+from todoctl.core.parts import OWNER_ROLE
 from todoctl.core.release_diff import differences
 from todoctl.core.releases import Manifest, Obstacle, Release
+from todoctl.core.site import Folders
 from todoctl.core.values import Values
 from todoctl.errors import RefusedError, UnhealthyError, UsageError
 from todoctl.operations.local import backlog, candidate, readiness, running, state
@@ -210,8 +209,5 @@ class LocalReleases:
 
 
 def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
+    me = whoami()
+    return f"{me.user}@{me.host}"

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from todoctl.adapters import kafka, migrations, postgres
+from todoctl.adapters import migrations, postgres
 from todoctl.adapters.processes import supervisor
 from todoctl.core.parts import OWNER_ROLE, roles, sidecar_name
-from todoctl.core.topics import differences, wanted_topics
+from todoctl.core.topics import wanted_topics
 from todoctl.errors import TodoctlError
+from todoctl.operations.kafka import apply
 from todoctl.operations.local import beside, readiness
 from todoctl.operations.local.up import Run, Up, starter
 from todoctl.operations.steps import Step, StepEvent, Tell, run_steps
@@ -132,25 +133,14 @@ def _stop(up: Up, names: list[str]) -> Run:
 
 
 def _topics(up: Up) -> Run:
-    """Missing topics are made and settings set; partitions are left alone, since more of them move users."""
+    """What is safe is done; the rest, which loses records or moves users, waits for `todoctl topics apply`."""
 
     def run(_tell: Tell) -> str:
         wanted, broker = wanted_topics(up.values), readiness.broker(up.state)
-        present = kafka.topics(broker, [topic.name for topic in wanted])
-        made = [topic for topic in wanted if topic.name not in present]
-        if made:
-            kafka.create_topics(broker, [kafka.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in made])
-        told = [f"created {topic.name}" for topic in made]
-        for topic in wanted:
-            there = present.get(topic.name)
-            found = differences(topic, there.partitions, there.replication, there.config) if there else {}
-            settings = {key: want for key, (want, _) in found.items() if key in topic.config}
-            if settings:
-                kafka.set_topic_config(broker, topic.name, settings)
-                told.append(f"set {', '.join(settings)} of {topic.name}")
-            if "partitions" in found:
-                want, have = found["partitions"]
-                told.append(f"{topic.name} keeps {have} partitions, the values say {want}")
+        found = apply.plan(broker, wanted)
+        safe = [item for item in found if item.verdict == "safe"]
+        told = [f"{item.topic} {item.setting}: {item.want}" for item in apply.execute(broker, wanted, safe)]
+        told += [f"{item.topic} keeps {item.setting} {item.have} ({item.why})" for item in found if item not in safe]
         return "; ".join(told) or f"{len(wanted)} as they should be"
 
     return run
