@@ -18,6 +18,7 @@ from todoctl.commands import trace as trace_command
 from todoctl.core.trace import Step, Subject, Trace
 from todoctl.errors import UnhealthyError
 from todoctl.operations.local.doctor import Finding
+from todoctl.operations.local.running import RunningRelease
 from todoctl.operations.local.status import GroupLag, Outbox, PartStatus, Status
 from todoctl.screen import Output
 
@@ -39,6 +40,7 @@ READY = PartStatus(
 SEEN = Status(
     environment="local",
     healthy=False,
+    release=RunningRelease(2, "0.1.0", "0003", None, None, None),
     parts=(
         READY,
         replace(
