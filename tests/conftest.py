@@ -32,6 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--kill-tasks", type=int, default=60, help="recurring tasks completed while parts are killed (%(default)s; 500)"
     )
+    group.addoption(
+        "--schemathesis-cases", type=int, default=0, help="requests that Schemathesis makes (a few hundred; 20000)"
+    )
+    group.addoption("--attack-packets", type=int, default=3000, help="malformed socket packets (%(default)s; 100000)")
     group.addoption("--kill-clients", type=int, default=6, help="clients that complete them (%(default)s; 20)")
 
 

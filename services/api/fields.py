@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -94,15 +94,29 @@ def _distinct(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tags))
 
 
-Title = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=200)]
-Description = Annotated[str, Field(max_length=10_000), AfterValidator(many_lines)]
-Tag = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=50)]
+# What the validators say, for readers of the OpenAPI document.
+_LINE = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"}
+_LINES = {"pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"}
+_ZONE: dict[str, Any] = {"format": "iana-time-zone", "examples": ["Europe/Berlin", "UTC"]}
+_DURATION_PATTERN = r"^P(?=[0-9T])([0-9]{1,2}W)?([0-9]{1,3}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,6}M)?([0-9]{1,8}S)?)?$"
+
+Title = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=200, json_schema_extra=_LINE)]
+Description = Annotated[str, Field(max_length=10_000, json_schema_extra=_LINES), AfterValidator(many_lines)]
+Tag = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=50, json_schema_extra=_LINE)]
 Tags = Annotated[tuple[Tag, ...], Field(max_length=20), AfterValidator(_distinct)]
-Zone = Annotated[str, Field(max_length=64), AfterValidator(_known_zone)]
+Zone = Annotated[str, Field(max_length=64, json_schema_extra=_ZONE), AfterValidator(_known_zone)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_date_time_text), AfterValidator(_instant)]
 Offset = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "format": "duration", "examples": ["PT30M", "P1D"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "duration",
+            "pattern": _DURATION_PATTERN,
+            "description": "Weeks to seconds, at most 366 days.",
+            "examples": ["PT30M", "P1D"],
+        }
+    ),
 ]

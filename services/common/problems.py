@@ -20,6 +20,9 @@ from services.common.failures import ServiceFailure, Unavailable
 _log = logging.getLogger("services.problems")
 
 
+MEDIA_TYPE = "application/problem+json"
+
+
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """An answer other than success; `code` is a stable word for programs, `detail` a sentence for people."""
 
@@ -35,6 +38,11 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         super().__init__(f"{status} {code}: {detail}")
         self.status, self.code, self.detail = status, code, detail
         self.headers, self.errors = dict(headers or {}), list(errors)
+
+    @property
+    def title(self) -> str:
+        """What the status means, in a few words."""
+        return _phrase(self.status)
 
 
 def field_problem(field: str, message: str) -> Problem:
@@ -59,9 +67,14 @@ def retry_after(seconds: float) -> dict[str, str]:
 
 def render(problem: Problem) -> Response:
     """The HTTP response that tells `problem`."""
+    return Response(body_of(problem), problem.status, problem.headers, media_type=MEDIA_TYPE)
+
+
+def body_of(problem: Problem) -> bytes:
+    """The document that tells `problem`."""
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": _phrase(problem.status),
+        "title": problem.title,
         "status": problem.status,
         "code": problem.code,
         "detail": problem.detail,
@@ -70,8 +83,7 @@ def render(problem: Problem) -> Response:
     if problem.errors:
         body["errors"] = problem.errors
     # ASCII only: a lone surrogate in a client's own text must not break the answer that refuses it.
-    content = json.dumps(body, ensure_ascii=True)
-    return Response(content, problem.status, problem.headers, media_type="application/problem+json")
+    return json.dumps(body, ensure_ascii=True).encode()
 
 
 def install(app: FastAPI) -> None:
