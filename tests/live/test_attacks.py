@@ -53,7 +53,9 @@ def test_attack_27_paths_of_invocation(platform: Platform) -> None:
         with _client(platform, service, _token(platform)) as client:
             for path in spellings:
                 # As raw bytes, or the client would make the plain path of it.
-                answer = client.post(httpx.URL(str(client.base_url), raw_path=f"/v1.0/invoke/auth/method/{path}".encode()))
+                answer = client.post(
+                    httpx.URL(str(client.base_url), raw_path=f"/v1.0/invoke/auth/method/{path}".encode())
+                )
                 assert answer.status_code in {400, 403, 404, 405, 500}, (service, path, answer.text)
                 if answer.status_code == 500:
                     assert "ERR_DIRECT_INVOKE" in answer.text
@@ -82,7 +84,9 @@ def _lag(platform: Platform) -> int:
     consumer = Consumer({"bootstrap.servers": f"127.0.0.1:{platform.port('kafka')}", "group.id": "attacks"})
     try:
         partitions = consumer.list_topics("dlq-events", timeout=10).topics["dlq-events"].partitions
-        ends = [consumer.get_watermark_offsets(TopicPartition("dlq-events", number), timeout=10)[1] for number in partitions]
+        ends = [
+            consumer.get_watermark_offsets(TopicPartition("dlq-events", number), timeout=10)[1] for number in partitions
+        ]
         return sum(ends)
     finally:
         consumer.close()
@@ -140,7 +144,10 @@ def test_attack_37_scopes(platform: Platform) -> None:
             assert (secret.status_code == 200) == allowed, (service, secret.text)
             # Nobody reads the passwords of databases or the tokens of others.
             for name in ("auth", "todo_owner", "dapr_token", "postgres", "connectionString"):
-                assert client.get(f"/v1.0/secrets/secretstore/{name}").status_code in {401, 403, 404, 500}, (service, name)
+                assert client.get(f"/v1.0/secrets/secretstore/{name}").status_code in {401, 403, 404, 500}, (
+                    service,
+                    name,
+                )
             if service in {"auth", "api", "audit"}:
                 assert client.get("/v1.0/state/statestore/series-1").status_code in {400, 403, 404, 500}, service
     with _client(platform, "recurring", token) as client:
@@ -170,7 +177,13 @@ def test_attack_38_forged_events(platform: Platform) -> None:
 
 
 def _forged(mark: str, user_id: int, task_id: int) -> list[bytes]:
-    data = {"schema_version": "1.0", "event_id": mark, "user_id": user_id, "task_id": task_id, "event_type": "task.deleted"}
+    data = {
+        "schema_version": "1.0",
+        "event_id": mark,
+        "user_id": user_id,
+        "task_id": task_id,
+        "event_type": "task.deleted",
+    }
     envelope = {"specversion": "1.0", "id": mark, "source": "/evil", "type": "task.deleted", "data": data}
     return [
         json.dumps(envelope | changes).encode()

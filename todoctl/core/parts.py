@@ -268,6 +268,8 @@ def _service(site: Site, name: str) -> Part:
         "PUBSUB_NAME": site.values.dapr.pubsub.name,
         "STATE_STORE_NAME": site.values.dapr.statestore.name,
         "SECRET_STORE_NAME": site.values.dapr.secretstore.name,
+        # For whoever writes a client; off where it is not asked for.
+        "OPENAPI": "on",
     }
     if "api" in site.values.services and service.secrets:
         # Where the links in its mails lead.

@@ -74,7 +74,9 @@ class Stand:
         """The header of a user's request."""
         return {"authorization": f"Bearer {self.token(name)}"}
 
-    def call(self, method: str, path: str, *, user: str = "ann", service: str = "api", **options: Any) -> httpx.Response:
+    def call(
+        self, method: str, path: str, *, user: str = "ann", service: str = "api", **options: Any
+    ) -> httpx.Response:
         """A request of a user."""
         headers = self.bearer(user) | options.pop("headers", {})
         return self.http.request(method, self.url(service, path), headers=headers, **options)

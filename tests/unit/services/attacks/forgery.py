@@ -56,8 +56,14 @@ class Forge:
         """Those of a good token."""
         now = int(time.time())
         return {
-            **{"iss": "todo-auth", "aud": "todo", "sub": str(self.user_id), "role": "user", "zone": "UTC", "jti": "j"},
-            **{"iat": now, "exp": now + 3600},
+            "iss": "todo-auth",
+            "aud": "todo",
+            "sub": str(self.user_id),
+            "role": "user",
+            "zone": "UTC",
+            "jti": "j",
+            "iat": now,
+            "exp": now + 3600,
         }
 
     def token(

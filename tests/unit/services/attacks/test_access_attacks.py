@@ -34,7 +34,13 @@ def test_attack_12_tasks_of_others(target: Stand) -> None:
         nowhere = target.call(method, path.replace(str(theirs["id"]), str(2**63 - 1)), user="t12-thief", **options)
         assert (answer.status_code, nowhere.status_code) == (404, 404), (method, path)
         assert answer.json() | {"correlation_id": ""} == nowhere.json() | {"correlation_id": ""}
-    reads = ("/api/tasks", "/api/tasks/search?q=secret", "/api/tasks/filter?tags=t12", "/api/changes", "/api/audit/logs")
+    reads = (
+        "/api/tasks",
+        "/api/tasks/search?q=secret",
+        "/api/tasks/filter?tags=t12",
+        "/api/changes",
+        "/api/audit/logs",
+    )
     for path in reads:
         answer = target.call("GET", path, user="t12-thief")
         assert (answer.status_code, answer.json()["items"]) == (200, []), path
@@ -109,26 +115,31 @@ def test_attack_16_functions_of_others(target: Stand) -> None:
 def test_attack_17_floods(postgres_server: PostgresServer) -> None:
     """Beyond the rate a user gets 429 with Retry-After and others get on; a forwarded address is not believed."""
     database = postgres_server.new_database()
-    with stand(database, rate_limit_per_second=5.0) as target:
+    with stand(database, rate_limit_per_second=3.0) as target:
         began = time.monotonic()
         names = ("t17-quiet", "t17-loud")
         for name in names:
             target.token(name)
         answers = [target.call("GET", "/api/tasks", user="t17-loud", headers=_spoofed(n)) for n in range(120)]
         passed = sum(answer.status_code == 200 for answer in answers)
-        assert 10 <= passed <= 10 + 5 * (time.monotonic() - began) + 1
+        assert 6 <= passed <= 6 + 3 * (time.monotonic() - began) + 1
         refused = [answer for answer in answers if answer.status_code != 200]
         assert {answer.status_code for answer in refused} == {429}
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
         assert target.call("GET", "/api/tasks", user="t17-quiet").status_code == 200
         assert _guesses(target) == {401, 429}
-        assert _registrations(target) == {409, 429}
+        assert {429} <= _registrations(target) <= {409, 429}
     postgres_server.drop(database)
 
 
 def _spoofed(number: int) -> dict[str, str]:
     address = f"203.0.113.{number}"
-    return {"x-forwarded-for": address, "x-real-ip": address, "forwarded": f"for={address}", "x-client-address": address}
+    return {
+        "x-forwarded-for": address,
+        "x-real-ip": address,
+        "forwarded": f"for={address}",
+        "x-client-address": address,
+    }
 
 
 def _guesses(target: Stand) -> set[int]:
@@ -192,7 +203,14 @@ def test_attack_36_wrong_tokens(target: Stand) -> None:
     """A wrong, empty, doubled or differently placed token is a 401 on every such route; a query changes nothing."""
     state = _state(target)
     for service, method, path, _ in guarded(target):
-        for values in (("",), ("app-toke",), ("app-tokenn",), ("APP-TOKEN",), ("app-token", "app-token"), ("dapr-token",)):
+        for values in (
+            ("",),
+            ("app-toke",),
+            ("app-tokenn",),
+            ("APP-TOKEN",),
+            ("app-token", "app-token"),
+            ("dapr-token",),
+        ):
             headers = [*(("dapr-api-token", value) for value in values), ("x-service-token", "service-token")]
             answer = target.http.request(method, target.url(service, path), headers=headers, content=b"{}")
             assert answer.status_code == 401, (service, path, values)

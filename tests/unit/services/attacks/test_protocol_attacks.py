@@ -9,7 +9,9 @@ LOGIN = "POST /api/auth/login HTTP/1.1"
 SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 TWO_WAYS = {
     "both lengths": request(LOGIN, "Content-Length: 4", "Transfer-Encoding: chunked") + b"0\r\n\r\n" + SMUGGLED,
-    "both, the other way round": request(LOGIN, "Transfer-Encoding: chunked", "Content-Length: 4") + b"0\r\n\r\n" + SMUGGLED,
+    "both, the other way round": request(LOGIN, "Transfer-Encoding: chunked", "Content-Length: 4")
+    + b"0\r\n\r\n"
+    + SMUGGLED,
     "two lengths": request(LOGIN, "Content-Length: 0", "Content-Length: 35") + SMUGGLED,
     "two equal lengths": request(LOGIN, "Content-Length: 2", "Content-Length: 2") + b"{}" + SMUGGLED,
     "a list of lengths": request(LOGIN, "Content-Length: 2, 2") + b"{}" + SMUGGLED,
@@ -77,7 +79,15 @@ def test_attack_29_methods(target: Stand) -> None:
     assert target.call("GET", path, user="t29").json() == task
 
 
-FOREIGN = ("http://evil.example", "null", f"{ORIGIN}.evil.example", "http://page.example:81", "https://page.example", "file://", "")
+FOREIGN = (
+    "http://evil.example",
+    "null",
+    f"{ORIGIN}.evil.example",
+    "http://page.example:81",
+    "https://page.example",
+    "file://",
+    "",
+)
 
 
 def test_attack_30_other_origins(target: Stand) -> None:
@@ -100,5 +110,7 @@ def test_attack_30_other_origins(target: Stand) -> None:
     assert "access-control-allow-credentials" not in ours.headers
     # A form of another page can send no JSON.
     for media in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
-        answer = target.call("POST", "/api/tasks", user="t30", content=b'{"title": "x"}', headers={"content-type": media})
+        answer = target.call(
+            "POST", "/api/tasks", user="t30", content=b'{"title": "x"}', headers={"content-type": media}
+        )
         assert answer.status_code == 415

@@ -23,7 +23,9 @@ PATH = "/socket.io/?EIO=4&transport=websocket"
 
 
 @contextmanager
-def opened(target: Stand, *, token: Any = None, origin: str | None = None, path: str = PATH, **auth: Any) -> Iterator[ClientConnection]:
+def opened(
+    target: Stand, *, token: Any = None, origin: str | None = None, path: str = PATH, **auth: Any
+) -> Iterator[ClientConnection]:
     """A socket, logged in where there is a token."""
     address = f"ws://127.0.0.1:{target.ports['sync']}{path}"
     with connect(address, origin=origin, max_size=None, open_timeout=20, close_timeout=1) as link:
@@ -80,7 +82,13 @@ def test_attack_14_rooms_of_others(target: Stand) -> None:
 
 def test_attack_31_other_pages(target: Stand) -> None:
     """A page of another origin is refused before the upgrade; one without an origin is no page and needs a token."""
-    for origin in ("http://evil.example", "null", f"{ORIGIN}.evil.example", "https://page.example", "http://PAGE.example:1"):
+    for origin in (
+        "http://evil.example",
+        "null",
+        f"{ORIGIN}.evil.example",
+        "https://page.example",
+        "http://PAGE.example:1",
+    ):
         with pytest.raises(InvalidStatus) as caught, opened(target, origin=origin):
             pass
         assert caught.value.response.status_code in {400, 403}, origin
@@ -138,9 +146,9 @@ def test_attack_33_socket_floods(target: Stand) -> None:
             assert not [message for message in told(link, seconds=5) if message.startswith("40/")]
         _many_sockets(target)
         # The other user still gets what is theirs.
-        made = target.create(user="t33-other")
-        deliver(target, Forge.of(target, "t33-other").user_id, 1)
-        assert made["title"] in until_told(other, '42["task.sync"') or True
+        target.create(user="t33-other")
+        # Live or by comparing with api, within seconds.
+        until_told(other, '42["task.sync"')
     assert target.http.get(target.url("sync", "/healthz")).status_code == 200
 
 

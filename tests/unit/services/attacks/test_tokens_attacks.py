@@ -195,7 +195,10 @@ async def test_attack_10_rotated_keys(todo: TodoDatabase) -> None:
     """A new key signs ten minutes after the rotation and is known at once; an old one ends with its last token."""
     clock = FakeClock()
     settings = ServiceSettings(
-        **{"service_name": "auth", "port": 1, "dapr_http_port": 1, "dapr_api_token": "dapr-token"},
+        service_name="auth",
+        port=1,
+        dapr_http_port=1,
+        dapr_api_token="dapr-token",
         app_api_token="app-token",
         rate_limit_per_second=0,
     )
@@ -246,7 +249,7 @@ async def _is_refused(verifier: TokenVerifier, token: str, clock: FakeClock) -> 
 
 
 def _kid(token: str) -> str:
-    return str(json.loads(base64.urlsafe_b64decode(token.split(".")[0] + "=="))["kid"])
+    return str(json.loads(base64.urlsafe_b64decode(token.split(".", maxsplit=1)[0] + "=="))["kid"])
 
 
 def _now(clock: FakeClock) -> int:

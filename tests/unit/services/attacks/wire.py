@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,8 +21,7 @@ class Heard:
     @property
     def statuses(self) -> list[int]:
         """The status of each answer."""
-        parts = self.raw.split(b"HTTP/1.1 ")[1:]
-        return [int(part[:3]) for part in parts]
+        return [int(status) for status in re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", self.raw)]
 
     @property
     def problem(self) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 _FUTURE = st.datetimes(min_value=datetime(2100, 1, 1), max_value=datetime(2999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis takes naive bounds
 
 schemathesis.openapi.format("date-time", _FUTURE.map(lambda moment: moment.isoformat()))
-schemathesis.openapi.format("iana-time-zone", st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia"]))
+schemathesis.openapi.format(
+    "iana-time-zone", st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia"])
+)
 schemathesis.openapi.format("duration", st.sampled_from(["PT0S", "PT30M", "P1D", "P2W", "P365DT23H59M59S"]))
 schemathesis.openapi.format("email", st.from_regex(r"[a-z0-9]{1,20}@example\.(org|com)", fullmatch=True))
 
