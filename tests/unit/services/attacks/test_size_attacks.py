@@ -46,7 +46,7 @@ def test_attack_18_large_and_slow(target: Stand) -> None:
     # On the last one nothing was ever asked, so nothing is answered.
     assert heard[-1].raw == b""
     assert (
-        target.rows("SELECT 1 FROM api.tasks t JOIN auth.users u ON u.id = t.user_id WHERE u.email LIKE 't18@%'") == []
+        target.rows("SELECT 1 FROM api.tasks t JOIN auth.users u ON u.id = t.user_id WHERE u.email LIKE 't18@%%'") == []
     )
 
 

@@ -39,9 +39,9 @@ def test_attack_21_sql(target: Stand) -> None:
     target.create(user="t21-other", title="nobody else's", tags=["a"])
     target.create(user="t21", title="plain")
     for text in SQL:
-        made = target.create(user="t21", title=text, description=text, tags=[text])
-        assert (made["title"], made["description"], made["tags"]) == (text, text, [text])
-        for path, params in (("search", {"q": text}), ("filter", {"tags": text})):
+        made = target.create(user="t21", title=text, description=text, tags=[text[:50]])
+        assert (made["title"], made["description"], made["tags"]) == (text, text, [text[:50]])
+        for path, params in (("search", {"q": text}), ("filter", {"tags": text[:50]})):
             found = target.call("GET", f"/api/tasks/{path}", user="t21", params=params)
             texts = {item["title"] for item in found.json()["items"]}
             assert text in texts
