@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
     "Data": (
         ("db", "Show or migrate the database schema."),
         ("mail", "List, show and open the mails that the local sink keeps."),
+        ("users", "Make a user an operator, or take that back."),
+        ("verify", "Prove that what is kept is whole: the audit log."),
     ),
     "Setup": (
         ("tools", "List or install the programs that the local environment runs."),

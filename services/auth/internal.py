@@ -29,7 +29,7 @@ def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Gu
         """Read a user's account."""
         return UserDetails.of(_found(await store.by_id(user_id)))
 
-    @routes.put("/users/by-email/{email}/role", responses=refusals(404))
+    @routes.put("/users/by-email/{email:path}/role", responses=refusals(404))
     async def set_role(email: str, body: RoleChange) -> UserDetails:
         """Give a user a role."""
         try:
