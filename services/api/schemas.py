@@ -34,14 +34,14 @@ _TASK: dict[str, Any] = {
     "due_date": "2030-01-31T08:00:00Z",
     "recurrence_rule": {"frequency": "weekly", "interval": 1, "days_of_week": ["thu"], "basis": "schedule"},
     "id": 41,
-    "status": "open",
+    "status": "completed",
     "series_id": 5,
-    "occurrence": 1,
-    "parent_task_id": None,
-    "version": 1,
-    "created_at": "2030-01-29T12:00:00Z",
-    "updated_at": "2030-01-29T12:00:00Z",
-    "completed_at": None,
+    "occurrence": 2,
+    "parent_task_id": 40,
+    "version": 2,
+    "created_at": "2030-01-24T12:00:00Z",
+    "updated_at": "2030-01-30T12:00:00Z",
+    "completed_at": "2030-01-30T12:00:00Z",
 }
 
 

@@ -172,9 +172,9 @@ def clients(running: Stand, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def _java() -> str:
     """The Java that todoctl uses itself, fetched where it is missing."""
     cache = load(os.environ, cwd=Path.cwd()).cache
-    if found := tools.find("java", cache, environ=os.environ):
+    if found := tools.find("jre", cache, environ=os.environ):
         return str(found.path)
-    last = list(tools.install("java", cache, environ=os.environ))[-1]
+    last = list(tools.install("jre", cache, environ=os.environ))[-1]
     assert last.result is not None, last.message
     return str(last.result.path)
 
