@@ -40,7 +40,7 @@ _SCHEMAS: dict[str, Any] = {
             "type": {"type": "string", "examples": ["about:blank"]},
             "title": {"type": "string"},
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
-            "code": {"type": "string", "pattern": "^[a-z0-9_']+$"},
+            "code": {"type": "string", "pattern": "^[a-z0-9_'-]+$"},
             "detail": {"type": "string"},
             "correlation_id": {"type": ["string", "null"], "description": "The request's id, as in the logs."},
             "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldError"}},
@@ -82,7 +82,6 @@ _CODES = {
     422: ("invalid", "the request is not valid"),
     429: ("rate_limited", "too many requests"),
     500: ("internal", "something went wrong here; it was logged"),
-    502: ("refused_upstream", "a dependency refused the call"),
     503: ("unavailable", "a dependency is away; try again"),
 }
 

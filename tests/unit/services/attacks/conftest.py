@@ -14,6 +14,7 @@ from tests.unit.services.stand import Stand, stand
 def target(postgres_server: PostgresServer) -> Iterator[Stand]:
     """The services as they run in production: no OpenAPI document, limits on."""
     database = postgres_server.new_database()
-    with stand(database, openapi=False) as made:
+    # Nobody here answers pings.
+    with stand(database, sync={"ping_interval": 100.0, "ping_timeout": 100.0}, openapi=False) as made:
         yield made
     postgres_server.drop(database)

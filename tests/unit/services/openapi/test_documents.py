@@ -201,11 +201,12 @@ def _writes_and_reads(api: Any, tasks: Any) -> None:
     task = made.data
     assert (made.status_code, task.title, task.tags, task.reminder_offset) == (201, "Milk", ["home"], "PT30M")
     again = tasks.create_with_http_info(wanted, idempotency_key="k-1")
-    assert (again.data.id, again.headers["Idempotency-Replayed"]) == (task.id, "true")
-    edited = tasks.edit(task.id, api.TaskEdit(title="Oat milk"), if_match=made.headers["ETag"])
+    tags = {name.lower(): value for name, value in again.headers.items()}
+    assert (again.data.id, tags["idempotency-replayed"]) == (task.id, "true")
+    edited = tasks.edit(task.id, api.TaskEdit(title="Oat milk"), if_match=tags["etag"])
     assert (edited.title, edited.version, edited.due_date) == ("Oat milk", 2, task.due_date)
     with pytest.raises(api.ApiException) as stale:
-        tasks.edit(task.id, api.TaskEdit(title="Soy milk"), if_match=made.headers["ETag"])
+        tasks.edit(task.id, api.TaskEdit(title="Soy milk"), if_match=tags["etag"])
     problem = api.Problem.from_json(stale.value.body)
     assert (stale.value.status, problem.code) == (412, "precondition_failed")
     assert [item.id for item in tasks.search_tasks(q="oat").items] == [task.id]
