@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from services.api import queries
@@ -15,6 +14,7 @@ from services.api.reminders import is_current
 from services.api.schemas import LARGEST, ChangePage, Heads, HeadsOf, NextOccurrence, ReminderStanding, TaskView
 from services.common import context
 from services.common.guard import require_app_token, require_header
+from services.common.moments import Moment
 from services.common.openapi import Responses, refusals, task_answers
 from services.common.settings import ServiceSettings
 
@@ -56,7 +56,7 @@ def make_job_router(settings: ServiceSettings, wake: Callable[[], None]) -> APIR
 
 
 async def read_standing(
-    reminder_id: Annotated[int, Path(ge=1, le=LARGEST)], trigger_at: Annotated[AwareDatetime, Query()], parts: Shared
+    reminder_id: Annotated[int, Path(ge=1, le=LARGEST)], trigger_at: Annotated[Moment, Query()], parts: Shared
 ) -> ReminderStanding:
     """Tell whether the reminder that fired for `trigger_at` is still to be sent."""
     return ReminderStanding(current=await is_current(parts.database, reminder_id, trigger_at))

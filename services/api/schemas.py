@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from services.api.fields import Description, Instant, Offset, Priority, Status, Tag, Tags, Title, Zone
+from services.common.moments import Moment
 from todoctl.core.recurrence import RecurrenceRule
 
 # A bigint's last value; no id, version or cursor lies beyond it.
@@ -106,7 +107,7 @@ class NextOccurrence(Body):
     due_local: Annotated[datetime, WithJsonSchema({"type": "string", "pattern": _WALL_TIME})]
     due_date: Instant
     index: Annotated[int, Field(ge=2, le=2**31 - 1)]
-    occurred_at: AwareDatetime
+    occurred_at: Moment
     correlation_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     causation_event_id: UUID | None = None
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from services.common.context import correlation_id
 from services.common.failures import ServiceFailure, Unavailable
@@ -21,6 +22,7 @@ _log = logging.getLogger("services.problems")
 
 
 MEDIA_TYPE = "application/problem+json"
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
@@ -111,9 +113,20 @@ async def _invalid(_: Request, error: RequestValidationError) -> Response:
     return render(Problem(status, "invalid", "the request is not valid", errors=errors))
 
 
-async def _http(_: Request, error: HTTPException) -> Response:
+async def _http(request: Request, error: HTTPException) -> Response:
     code = _phrase(error.status_code).lower().replace(" ", "_")
-    return render(Problem(error.status_code, code, str(error.detail), headers=error.headers))
+    headers = {"allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return render(Problem(error.status_code, code, str(error.detail), headers=headers))
+
+
+def _allowed(request: Request) -> str:
+    """The methods that the request's path has; the framework names those of the first route that fits."""
+    scope, routes = request.scope, request.app.routes
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    )
 
 
 async def _failure(_: Request, error: ServiceFailure) -> Response:
