@@ -31,6 +31,11 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("open", "Print every address; on a terminal open the page."),
         ("smoke", "Play the main job through the public API and show its timeline."),
     ),
+    "Kafka": (
+        ("topics", "List, describe, apply, tail and append to topics; show lag."),
+        ("groups", "List, describe and move consumer groups."),
+        ("dlq", "See dead letters, and repair them: list, plan, replay."),
+    ),
     "Data": (
         ("db", "Show or migrate the database schema."),
         ("mail", "List, show and open the mails that the local sink keeps."),

@@ -201,7 +201,7 @@ def test_a_refused_request_is_the_apis_own_error() -> None:
 def test_what_the_client_refuses_is_an_error_of_ours() -> None:
     """An error of librdkafka becomes one line that says what was tried."""
     with pytest.raises(
-        client.KafkaError, match='could not read the end of task-events: No such configuration property: "no"'
+        client.KafkaError, match='could not use the settings for Kafka: No such configuration property: "no"'
     ):
         records.end_offsets(client.Broker({"bootstrap.servers": "127.0.0.1:1", "no": "such"}), "task-events")
 

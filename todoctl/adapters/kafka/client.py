@@ -52,7 +52,8 @@ def api() -> Any:
 def administrator(broker: Broker) -> Any:
     """A client that the caller must hold on to: dropped, it takes its pending answers with it."""
     # Nobody listens: librdkafka's own complaints about a broker that is away would go to stderr.
-    return api().AdminClient({**broker.settings, "log_level": "0", "socket.connection.setup.timeout.ms": "2000"})
+    with translated("use the settings for Kafka"):
+        return api().AdminClient({**broker.settings, "log_level": "0", "socket.connection.setup.timeout.ms": "2000"})
 
 
 def partitions(admin: Any, topics: Sequence[str]) -> list[Place]:
@@ -61,11 +62,22 @@ def partitions(admin: Any, topics: Sequence[str]) -> list[Place]:
     Raises:
         KafkaError: the cluster has no such topic.
     """
-    known = admin.list_topics(timeout=SECONDS).topics
+    return survey(admin, topics)[1]
+
+
+def survey(admin: Any, topics: Sequence[str]) -> tuple[str, list[Place]]:
+    """The cluster's id, and every (topic, partition) of the topics.
+
+    Raises:
+        KafkaError: the cluster has no such topic.
+    """
+    with translated("list partitions"):
+        known = admin.list_topics(timeout=SECONDS)
     for topic in topics:
-        if topic not in known:
+        if topic not in known.topics:
             raise KafkaError(f"Kafka: there is no topic {topic!r}", hint="todoctl topics list")
-    return [(topic, number) for topic in dict.fromkeys(topics) for number in sorted(known[topic].partitions)]
+    places = [(topic, number) for topic in dict.fromkeys(topics) for number in sorted(known.topics[topic].partitions)]
+    return str(known.cluster_id), places
 
 
 def leaders(broker: Broker, places: Iterable[Place]) -> dict[str, list[Place]]:

@@ -28,8 +28,6 @@ _SETTINGS = {
     "log_level": "0",
     "socket.connection.setup.timeout.ms": "2000",
     "reconnect.backoff.max.ms": "1000",
-    # Memory: at most this much is fetched ahead, whatever the number of partitions and the size of records.
-    "queued.max.messages.kbytes": "32768",
     "queued.min.messages": "100000",
     # A full queue is looked at again after this; its default, a second, is a hole in every long reading.
     "fetch.queue.backoff.ms": "5",
@@ -52,14 +50,17 @@ class Reader:
         *,
         read_committed: bool = True,
         patience: float = 10.0,
+        ahead_kib: int = 32768,
     ) -> None:
+        """Plan the reading; at most `ahead_kib` are fetched ahead, whatever the number of partitions."""
         from confluent_kafka import Consumer
 
         self._broker = broker
         self._stops = {place: stops.get(place) for place in starts}
         self._open = {place for place, start in starts.items() if not _reached(start, self._stops[place])}
-        self._positions = {place: starts[place] for place in self._open}
-        self._seen = dict(self._positions)  # where librdkafka is, which may be behind a stop
+        self._positions = dict(starts)
+        self._seen = {place: starts[place] for place in self._open}  # where librdkafka is, which may be behind a stop
+        self._at_end: set[Place] = set()
         self._paused: set[Place] = set()
         self._patience = patience
         self._complaint = ""
@@ -67,12 +68,18 @@ class Reader:
         level = "read_committed" if read_committed else "read_uncommitted"
         with translated("open a reader"):
             self._consumer: Any = Consumer(
-                {**_SETTINGS, **broker.settings, "isolation.level": level, "error_cb": self._complain}
+                {
+                    **_SETTINGS,
+                    **broker.settings,
+                    "isolation.level": level,
+                    "queued.max.messages.kbytes": str(ahead_kib),
+                    "error_cb": self._complain,
+                }
             )
 
     def __enter__(self) -> Self:
         with translated("start to read"):
-            self._consumer.assign([_at(place, offset) for place, offset in self._positions.items()])
+            self._consumer.assign([_at(place, offset) for place, offset in self._seen.items()])
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -82,6 +89,16 @@ class Reader:
     def positions(self) -> Mapping[Place, int]:
         """Place → the offset that is read next, after the batch that was given last."""
         return self._positions
+
+    @property
+    def unfinished(self) -> set[Place]:
+        """The places that are not at their stop yet."""
+        return self._open
+
+    @property
+    def at_end(self) -> set[Place]:
+        """The places of which the broker has nothing more at present."""
+        return self._at_end
 
     def batches(self) -> Iterator[list[Any]]:
         """Messages as they come, up to a thousand at once; an empty list each time that nothing came for a moment.
@@ -97,8 +114,7 @@ class Reader:
                 batch = self._consumer.consume(_BATCH, _PAUSE)
             if batch:
                 heard = time.monotonic()
-                batch = self._without_events(batch)
-                batch = self._up_to_stops(batch)
+                batch = self._sorted_out(batch)
             elif time.monotonic() - heard > self._patience and self._open - self._paused:
                 self._ask()
                 heard = time.monotonic()
@@ -111,16 +127,17 @@ class Reader:
 
     def resume(self, places: set[Place]) -> None:
         """Go on with paused partitions where they were left."""
-        self._consumer.resume([_at(place) for place in places])
+        self._consumer.resume([_at(place) for place in places & self._open])
         self._paused -= places
 
-    def _without_events(self, batch: list[Any]) -> list[Any]:
+    def _sorted_out(self, batch: list[Any]) -> list[Any]:
+        """The records of a batch up to their stops; the events among them are heard."""
         events = [message for message in batch if message.error() is not None]
-        if not events:
-            return batch
+        records = [message for message in batch if message.error() is None] if events else batch
+        records = self._up_to_stops(records)
         for event in events:
             self._hear(event)
-        return [message for message in batch if message.error() is None]
+        return records
 
     def _up_to_stops(self, batch: list[Any]) -> list[Any]:
         """The batch without what lies at or behind a stop; one look per partition, not per message, decides."""
@@ -130,6 +147,7 @@ class Reader:
             if offset <= self._seen[place]:
                 continue
             self._seen[place] = offset
+            self._at_end.discard(place)
             stop = self._stops[place]
             if stop is not None and offset >= stop:
                 self._close(place)
@@ -142,6 +160,7 @@ class Reader:
     def _close(self, place: Place) -> None:
         if place in self._open:
             self._open.discard(place)
+            self._positions[place] = self._stops[place] or 0
             self._consumer.pause([_at(place)])
 
     def _hear(self, event: Any) -> None:
@@ -150,9 +169,10 @@ class Reader:
         error, place = event.error(), (event.topic(), event.partition())
         code = error.code()
         if code == Code._PARTITION_EOF:  # noqa: SLF001 - the constant's name
-            if place in self._open and _reached(event.offset(), self._stops[place]):
-                self._positions[place] = event.offset()
-                self._close(place)
+            if place in self._open and event.offset() >= self._seen[place]:
+                self._at_end.add(place)
+                if _reached(event.offset(), self._stops[place]):
+                    self._close(place)
         elif code == Code._AUTO_OFFSET_RESET:  # noqa: SLF001 - the constant's name
             self._skip_lost(place)
         elif code in _gone():

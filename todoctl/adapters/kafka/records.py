@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,11 +81,23 @@ def watermarks(broker: Broker, topics: Sequence[str], *, read_committed: bool = 
     Raises:
         KafkaError: there is no such topic, or a partition's leader does not answer; it is named.
     """
-    with translated("list partitions"):
-        admin = administrator(broker)
-        places = partitions(admin, topics)
-    starts = offsets(broker, admin, dict.fromkeys(places, api().OffsetSpec.earliest()))
-    ends = offsets(broker, admin, dict.fromkeys(places, api().OffsetSpec.latest()), read_committed=read_committed)
+    admin = administrator(broker)
+    return marks(broker, admin, partitions(admin, topics), read_committed=read_committed)
+
+
+def marks(
+    broker: Broker, admin: Any, places: Sequence[Place], *, read_committed: bool = True
+) -> dict[Place, tuple[int, int]]:
+    """`watermarks` of places that are known, by an administrator's client that is open.
+
+    Raises:
+        KafkaError: a partition's leader does not answer; it is named.
+    """
+    specs = api().OffsetSpec
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(offsets, broker, admin, dict.fromkeys(places, specs.earliest()))
+        last = pool.submit(offsets, broker, admin, dict.fromkeys(places, specs.latest()), read_committed=read_committed)
+        starts, ends = first.result(), last.result()
     return {place: (starts[place], ends[place]) for place in places}
 
 
@@ -94,20 +107,35 @@ def offsets_at(broker: Broker, topics: Sequence[str], timestamp_ms: int) -> dict
     Raises:
         KafkaError: as for `watermarks`.
     """
-    with translated("list partitions"):
-        admin = administrator(broker)
-        places = partitions(admin, topics)
+    admin = administrator(broker)
+    places = partitions(admin, topics)
     found = offsets(broker, admin, dict.fromkeys(places, api().OffsetSpec.for_timestamp(timestamp_ms)))
     none = [place for place in places if found[place] < 0]
     ends = offsets(broker, admin, dict.fromkeys(none, api().OffsetSpec.latest())) if none else {}
     return {place: ends.get(place, found[place]) for place in places}
 
 
+def first_times(
+    broker: Broker, starts: Mapping[Place, int], stops: Mapping[Place, int], *, read_committed: bool = False
+) -> dict[Place, int]:
+    """(topic, partition) → the timestamp in ms of the first record from its start on; none where there is no record.
+
+    A place without one has only markers of transactions, or gaps, before its stop.
+    """
+    found: dict[Place, int] = {}
+    with Reader(broker, starts, stops, read_committed=read_committed, ahead_kib=1024) as reader:
+        for batch in reader.batches():
+            for message in batch:
+                found.setdefault((message.topic(), message.partition()), message.timestamp()[1])
+            if found.keys() >= reader.unfinished:
+                break
+    return found
+
+
 def end_offsets(broker: Broker, topic: str) -> dict[int, int]:
     """Partition → the offset that the next record gets."""
-    with translated(f"read the end of {topic}"):
-        admin = administrator(broker)
-        places = partitions(admin, [topic])
+    admin = administrator(broker)
+    places = partitions(admin, [topic])
     found = offsets(broker, admin, dict.fromkeys(places, api().OffsetSpec.latest()))
     return {partition: offset for (_, partition), offset in found.items()}
 
