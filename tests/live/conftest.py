@@ -123,7 +123,8 @@ def platform() -> Iterator[Platform]:
     """The platform, up and proven by its smoke test."""
     made = Platform(_new_home())
     try:
-        made.must("up", seconds=1800)
+        # A machine that others use too may need minutes for one part.
+        made.must("up", "--timeout", "600", seconds=1800)
         yield made
     finally:
         result = made.run("down", "--purge", "--yes")

@@ -16,9 +16,15 @@ def test_wanted_topics_come_from_the_chart() -> None:
     letters = wanted["dlq-events"]
     assert (letters.partitions, letters.replication) == (3, 1)
     assert letters.config == {
+        "cleanup.policy": "delete",
         "retention.ms": str(30 * 24 * 3600 * 1000),
         "min.insync.replicas": "1",
         "max.message.bytes": "2097152",
+    }
+    assert wanted["dlq-decisions"].config == {
+        "cleanup.policy": "compact",
+        "min.insync.replicas": "1",
+        "max.message.bytes": "1048576",
     }
 
 

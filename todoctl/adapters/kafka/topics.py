@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from todoctl.adapters.kafka.client import SECONDS, Broker, administrator, api, translated
+from todoctl.adapters.kafka.client import SECONDS, Broker, Place, administrator, api, translated
 
 
 @dataclass(frozen=True)
@@ -105,4 +105,31 @@ def set_config(broker: Broker, name: str, config: Mapping[str, str]) -> None:
     with translated(f"set the configuration of {name}"):
         admin = administrator(broker)
         for future in admin.incremental_alter_configs([resource], request_timeout=SECONDS).values():
+            future.result(SECONDS)
+
+
+def ids(broker: Broker, names: Sequence[str]) -> dict[str, str]:
+    """Topic → its id, which a topic of the same name that is made anew doesn't have; for those that exist."""
+    from confluent_kafka import TopicCollection
+
+    with translated("describe topics"):
+        admin = administrator(broker)
+        known = admin.list_topics(timeout=SECONDS).topics
+        present = [name for name in names if name in known]
+        if not present:
+            return {}
+        asked = admin.describe_topics(TopicCollection(present), request_timeout=SECONDS)
+        found = {name: str(future.result(SECONDS).topic_id) for name, future in asked.items()}
+    # As Kafka itself writes ids, without a slash.
+    return {name: topic_id.replace("/", "_").replace("+", "-") for name, topic_id in found.items()}
+
+
+def delete_before(broker: Broker, offsets: Mapping[Place, int]) -> None:
+    """Delete the records of each (topic, partition) before the offset, for good."""
+    from confluent_kafka import TopicPartition
+
+    with translated("delete records"):
+        admin = administrator(broker)
+        wanted = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+        for future in admin.delete_records(wanted, request_timeout=SECONDS).values():
             future.result(SECONDS)

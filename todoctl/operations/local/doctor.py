@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Literal
 
 from todoctl.adapters import migrations, postgres
+from todoctl.adapters.api import Api
 from todoctl.adapters.kafka import groups, topics
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
-from todoctl.core.parts import OPERATOR_ROLE, OWNER_ROLE, Part, default_ports, sidecar_name
+from todoctl.core.parts import OPERATOR_ROLE, OWNER_ROLE, Part, sidecar_name
+from todoctl.core.ports import default_ports
 from todoctl.core.topics import differences, wanted_topics
 from todoctl.core.values import Subscription, Values
 from todoctl.errors import TodoctlError
 from todoctl.operations import tools
-from todoctl.operations.local import probe, readiness
+from todoctl.operations.local import operator, probe, readiness, state
 from todoctl.operations.local.up import Up
 from todoctl.settings import Settings
 
@@ -116,6 +118,7 @@ def _checks(up: Up) -> list[Check]:
     checks += [
         Check("schema", lambda: _schema(up), "todoctl db migrate"),
         Check("outbox", lambda: _outbox(up)),
+        Check("operator", lambda: _operator(up), "todoctl logs auth audit"),
         Check("clock", lambda: _clock(up)),
     ]
     return checks
@@ -226,12 +229,13 @@ def _subscription_check(up: Up, app: str, item: Subscription) -> Callable[[], Fi
 
 def _schema(up: Up) -> Finding:
     url = up.state.secrets.database_url(OWNER_ROLE, up.state.ports["postgres"])
-    status = migrations.run(up.assembly.python, up.assembly.base_environ, url, "status", seconds=20)
+    status = migrations.run(up.assembly.python, up.assembly.code_environ, url, "status", seconds=20)
     if status["pending"]:
         return Finding(
             "schema", "fail", f"at {status['current']}, {len(status['pending'])} pending", "todoctl db migrate"
         )
-    return Finding("schema", "ok", f"at {status['current']}, the newest")
+    newest = "the newest" if status["current"] == status["head"] else f"what runs needs {status['head']}"
+    return Finding("schema", "ok", f"at {status['current']}, {newest}")
 
 
 def _outbox(up: Up) -> Finding:
@@ -244,6 +248,17 @@ def _outbox(up: Up) -> Finding:
             f"todoctl logs api {sidecar_name('api')} kafka",
         )
     return Finding("outbox", "ok", f"{entries} entries, the oldest waits for {age:.1f} s")
+
+
+def _operator(up: Up) -> Finding:
+    """Whether todoctl's own account gets a token that audit takes for an operator's."""
+    with Api(state.addresses(up.state)) as api:
+        account = operator.log_in(api, up.state)
+        rows = api.audit_logs()
+    if not rows:
+        return Finding("operator", "fail", f"{account} logs in and sees no audit rows", "todoctl smoke")
+    users = len({row["user_id"] for row in rows})
+    return Finding("operator", "ok", f"{account} logs in and sees audit rows of {users} users")
 
 
 def _clock(up: Up) -> Finding:

@@ -11,7 +11,9 @@ from todoctl.adapters.kafka import client, groups
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
 from todoctl.core.diagnosis import likely_fix
-from todoctl.core.parts import LOOPBACK, Folders, Part
+from todoctl.core.parts import Part
+from todoctl.core.ports import LOOPBACK
+from todoctl.core.site import Folders
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError, UnhealthyError, WaitTimeoutError
 from todoctl.operations.local.state import State
