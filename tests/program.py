@@ -117,8 +117,13 @@ class Program:
 
     def _popen(self, command: list[str], **streams: Any) -> subprocess.Popen[str]:
         self.work.mkdir(exist_ok=True)
-        given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-        return subprocess.Popen(command, env=self.environ, cwd=self.work, text=True, **given)
+        given: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+        } | streams
+        return subprocess.Popen(command, env=self.environ, cwd=self.work, **given)
 
 
 def until(seen: Callable[[], Any], what: str, seconds: float = 15) -> Any:

@@ -58,7 +58,8 @@ class KafkaServer:
     def topic(self, label: str = "test", *, count: int = 1, **config: str) -> str:
         """A new topic with a name of its own; `config` in Kafka's names with underscores for dots."""
         name = f"{label}-{uuid4().hex[:12]}"
-        settings = {key.replace("_", "."): value for key, value in config.items()}
+        # Kept for ever where nothing else is said: tests make records of long ago.
+        settings = {"retention.ms": "-1"} | {key.replace("_", "."): value for key, value in config.items()}
         topics.create(self.client, [topics.TopicSpec(name, count, 1, settings)])
         until(lambda: len(_partitions(self.client, name)) == count, f"topic {name}")
         return name
@@ -161,7 +162,7 @@ def kafka_server(settings: Mapping[str, str] | None = None) -> Iterator[KafkaSer
 def _partitions(broker: Broker, topic: str) -> list[tuple[str, int]]:
     admin = administrator(broker)
     try:
-        return partitions(admin, [topic])
+        return partitions(broker, admin, [topic])
     except KafkaError:
         return []
 

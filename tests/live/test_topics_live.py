@@ -41,18 +41,17 @@ EVENT: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def agreed() -> Iterator[KafkaServer]:
+def agreed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A broker of this module's own, with the chart's topics made by `topics apply`."""
     with kafka_server() as server:
+        assert for_server(tmp_path_factory.mktemp("agreed"), server).inside("topics", "apply").code == 0
         yield server
 
 
 @pytest.fixture
 def todoctl(tmp_path: Path, agreed: KafkaServer) -> Program:
     """The program; the chart's topics are there."""
-    made = for_server(tmp_path, agreed)
-    assert made.inside("topics", "apply").code == 0
-    return made
+    return for_server(tmp_path, agreed)
 
 
 def lines(ended: Ended) -> list[dict[str, Any]]:

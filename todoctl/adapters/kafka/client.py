@@ -38,7 +38,7 @@ class Broker:
 
 def cluster_id(broker: Broker) -> str:
     """The cluster's id, which proves that the broker answers for metadata."""
-    with translated("ask for the cluster"):
+    with translated("ask for the cluster", broker):
         admin = administrator(broker)
         return str(admin.describe_cluster(request_timeout=SECONDS).result(SECONDS).cluster_id)
 
@@ -56,22 +56,22 @@ def administrator(broker: Broker) -> Any:
         return api().AdminClient({**broker.settings, "log_level": "0", "socket.connection.setup.timeout.ms": "2000"})
 
 
-def partitions(admin: Any, topics: Sequence[str]) -> list[Place]:
+def partitions(broker: Broker, admin: Any, topics: Sequence[str]) -> list[Place]:
     """Every (topic, partition) of the topics.
 
     Raises:
         KafkaError: the cluster has no such topic.
     """
-    return survey(admin, topics)[1]
+    return survey(broker, admin, topics)[1]
 
 
-def survey(admin: Any, topics: Sequence[str]) -> tuple[str, list[Place]]:
+def survey(broker: Broker, admin: Any, topics: Sequence[str]) -> tuple[str, list[Place]]:
     """The cluster's id, and every (topic, partition) of the topics.
 
     Raises:
         KafkaError: the cluster has no such topic.
     """
-    with translated("list partitions"):
+    with translated("list partitions", broker):
         known = admin.list_topics(timeout=SECONDS)
     for topic in topics:
         if topic not in known.topics:
@@ -82,7 +82,7 @@ def survey(admin: Any, topics: Sequence[str]) -> tuple[str, list[Place]]:
 
 def leaders(broker: Broker, places: Iterable[Place]) -> dict[str, list[Place]]:
     """The broker that leads each of the places, as a name for a person with its address → its places."""
-    with translated("ask who leads the partitions"):
+    with translated("ask who leads the partitions", broker):
         known = administrator(broker).list_topics(timeout=SECONDS)
     found: dict[str, list[Place]] = {}
     for topic, number in places:
@@ -165,16 +165,19 @@ def _passing() -> set[int]:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turns every error of Kafka's client into one KafkaError that says `what` could not be done and why."""
+def translated(what: str, broker: Broker | None = None) -> Iterator[None]:
+    """Turns every error of Kafka's client into one KafkaError that says `what` could not be done, where, and why."""
     from concurrent.futures import TimeoutError as FutureTimeoutError
 
     from confluent_kafka import KafkaException
 
+    asked = f" (asked {broker.addresses})" if broker else ""
     try:
         yield
     except KafkaException as error:
         reason = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
-        raise KafkaError(f"Kafka: could not {what}: {reason}", hint="todoctl status") from error
+        raise KafkaError(f"Kafka: could not {what}: {reason}{asked}", hint="todoctl status") from error
     except (FutureTimeoutError, TimeoutError) as error:
-        raise KafkaError(f"Kafka: could not {what}: no answer in {SECONDS:.0f} s", hint="todoctl status") from error
+        raise KafkaError(
+            f"Kafka: could not {what}: no answer in {SECONDS:.0f} s{asked}", hint="todoctl status"
+        ) from error

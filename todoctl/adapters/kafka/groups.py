@@ -57,7 +57,7 @@ def group(broker: Broker, name: str) -> Group:
     that goes to a group's coordinator, aborts the process when the connection drops at the wrong moment
     (https://github.com/confluentinc/librdkafka/pull/5397).
     """
-    with translated(f"describe the group {name}"):
+    with translated(f"describe the group {name}", broker):
         admin = administrator(broker)
         found = admin.list_groups(name, timeout=SECONDS)
         return _group(found[0]) if found else Group(name, "Dead", 0, {})
@@ -65,7 +65,7 @@ def group(broker: Broker, name: str) -> Group:
 
 def groups(broker: Broker) -> list[Group]:
     """Every consumer group that the cluster knows."""
-    with translated("list groups"):
+    with translated("list groups", broker):
         admin = administrator(broker)
         return sorted((_group(one) for one in admin.list_groups(timeout=SECONDS)), key=lambda one: one.name)
 
@@ -111,7 +111,7 @@ def parse_assignment(data: bytes) -> dict[str, frozenset[int]]:
 
 def committed(broker: Broker, name: str, places: Sequence[Place]) -> dict[Place, int | None]:
     """(topic, partition) → the offset that the group reads next; None where it never committed."""
-    with translated(f"read the offsets of {name}"), _member(broker, name) as member:
+    with translated(f"read the offsets of {name}", broker), _member(broker, name) as member:
         found = member.committed([_at(place) for place in places], timeout=SECONDS)
     return {(item.topic, item.partition): item.offset if item.offset >= 0 else None for item in found}
 
@@ -126,7 +126,7 @@ def commit(broker: Broker, name: str, targets: Mapping[Place, int]) -> None:
     from confluent_kafka import KafkaException
 
     busy = {Code.UNKNOWN_MEMBER_ID, Code.ILLEGAL_GENERATION, Code.STALE_MEMBER_EPOCH, Code.REBALANCE_IN_PROGRESS}
-    with translated(f"set the offsets of {name}"), _member(broker, name) as member:
+    with translated(f"set the offsets of {name}", broker), _member(broker, name) as member:
         try:
             done = member.commit(offsets=[_at(place, offset) for place, offset in targets.items()], asynchronous=False)
             errors = [item.error for item in done if item.error is not None]

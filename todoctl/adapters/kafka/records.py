@@ -82,7 +82,7 @@ def watermarks(broker: Broker, topics: Sequence[str], *, read_committed: bool = 
         KafkaError: there is no such topic, or a partition's leader does not answer; it is named.
     """
     admin = administrator(broker)
-    return marks(broker, admin, partitions(admin, topics), read_committed=read_committed)
+    return marks(broker, admin, partitions(broker, admin, topics), read_committed=read_committed)
 
 
 def marks(
@@ -108,7 +108,7 @@ def offsets_at(broker: Broker, topics: Sequence[str], timestamp_ms: int) -> dict
         KafkaError: as for `watermarks`.
     """
     admin = administrator(broker)
-    places = partitions(admin, topics)
+    places = partitions(broker, admin, topics)
     found = offsets(broker, admin, dict.fromkeys(places, api().OffsetSpec.for_timestamp(timestamp_ms)))
     none = [place for place in places if found[place] < 0]
     ends = offsets(broker, admin, dict.fromkeys(none, api().OffsetSpec.latest())) if none else {}
@@ -135,7 +135,7 @@ def first_times(
 def end_offsets(broker: Broker, topic: str) -> dict[int, int]:
     """Partition → the offset that the next record gets."""
     admin = administrator(broker)
-    places = partitions(admin, [topic])
+    places = partitions(broker, admin, [topic])
     found = offsets(broker, admin, dict.fromkeys(places, api().OffsetSpec.latest()))
     return {partition: offset for (_, partition), offset in found.items()}
 
@@ -147,7 +147,7 @@ def produce(
     from confluent_kafka import Producer
 
     delivered: list[Any] = []
-    with translated(f"produce to {topic}"):
+    with translated(f"produce to {topic}", broker):
         producer = Producer({**broker.settings, "message.timeout.ms": "5000", "partitioner": "fnv1a_random"})
         producer.produce(
             topic,
@@ -169,7 +169,7 @@ def read_from(
     """Records from each partition's offset on, as (key, value, timestamp in ms), until the monotonic `deadline`."""
     from confluent_kafka import Consumer, TopicPartition
 
-    with translated(f"read {topic}"):
+    with translated(f"read {topic}", broker):
         consumer = Consumer({**broker.settings, "group.id": "todoctl", "enable.auto.commit": "false"})
         try:
             consumer.assign([TopicPartition(topic, number, offset) for number, offset in offsets.items()])

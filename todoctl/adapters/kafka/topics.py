@@ -30,7 +30,7 @@ class Partition:
 
 def layout(broker: Broker) -> dict[str, tuple[Partition, ...]]:
     """Topic → its partitions, for every topic of the cluster."""
-    with translated("list topics"):
+    with translated("list topics", broker):
         admin = administrator(broker)
         known = admin.list_topics(timeout=SECONDS).topics
     return {
@@ -45,7 +45,7 @@ def layout(broker: Broker) -> dict[str, tuple[Partition, ...]]:
 def config(broker: Broker, name: str) -> dict[str, tuple[str, bool]]:
     """Setting → (its value, whether the topic itself sets it), for every setting of the topic."""
     resource = api().ConfigResource(api().ResourceType.TOPIC, name)
-    with translated(f"read the configuration of {name}"):
+    with translated(f"read the configuration of {name}", broker):
         admin = administrator(broker)
         found = admin.describe_configs([resource], request_timeout=SECONDS)[resource].result(SECONDS)
     own = api().ConfigSource.DYNAMIC_TOPIC_CONFIG.value
@@ -54,7 +54,7 @@ def config(broker: Broker, name: str) -> dict[str, tuple[str, bool]]:
 
 def add_partitions(broker: Broker, name: str, count: int) -> None:
     """Raise the topic's number of partitions to `count`."""
-    with translated(f"add partitions to {name}"):
+    with translated(f"add partitions to {name}", broker):
         admin = administrator(broker)
         for future in admin.create_partitions([api().NewPartitions(name, count)], request_timeout=SECONDS).values():
             future.result(SECONDS)
@@ -62,7 +62,7 @@ def add_partitions(broker: Broker, name: str, count: int) -> None:
 
 def specs(broker: Broker, names: Sequence[str]) -> dict[str, TopicSpec]:
     """The topics among `names` that exist, with the settings that differ from the broker's defaults."""
-    with translated("list topics"):
+    with translated("list topics", broker):
         admin = administrator(broker)
         known = admin.list_topics(timeout=SECONDS).topics
         present = [name for name in names if name in known]
@@ -85,7 +85,7 @@ def create(broker: Broker, wanted: Sequence[TopicSpec]) -> None:
     from confluent_kafka import KafkaException
 
     requests = [api().NewTopic(s.name, s.partitions, s.replication, config=dict(s.config)) for s in wanted]
-    with translated("create topics"):
+    with translated("create topics", broker):
         admin = administrator(broker)
         for future in admin.create_topics(requests, request_timeout=SECONDS).values():
             try:
@@ -102,7 +102,7 @@ def set_config(broker: Broker, name: str, config: Mapping[str, str]) -> None:
         for key, value in config.items()
     ]
     resource = api().ConfigResource(api().ResourceType.TOPIC, name, incremental_configs=entries)
-    with translated(f"set the configuration of {name}"):
+    with translated(f"set the configuration of {name}", broker):
         admin = administrator(broker)
         for future in admin.incremental_alter_configs([resource], request_timeout=SECONDS).values():
             future.result(SECONDS)
@@ -112,7 +112,7 @@ def ids(broker: Broker, names: Sequence[str]) -> dict[str, str]:
     """Topic → its id, which a topic of the same name that is made anew doesn't have; for those that exist."""
     from confluent_kafka import TopicCollection
 
-    with translated("describe topics"):
+    with translated("describe topics", broker):
         admin = administrator(broker)
         known = admin.list_topics(timeout=SECONDS).topics
         present = [name for name in names if name in known]
@@ -128,7 +128,7 @@ def delete_before(broker: Broker, offsets: Mapping[Place, int]) -> None:
     """Delete the records of each (topic, partition) before the offset, for good."""
     from confluent_kafka import TopicPartition
 
-    with translated("delete records"):
+    with translated("delete records", broker):
         admin = administrator(broker)
         wanted = [TopicPartition(*place, offset) for place, offset in offsets.items()]
         for future in admin.delete_records(wanted, request_timeout=SECONDS).values():

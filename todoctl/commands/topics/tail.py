@@ -16,7 +16,7 @@ import typer
 from todoctl import screen
 from todoctl.commands import context
 from todoctl.core.positions import BEGINNING, END, Position, Resume, parse_position, parse_resume
-from todoctl.errors import UsageError
+from todoctl.errors import TodoctlError, UsageError
 from todoctl.operations.kafka.filters import Filter
 from todoctl.operations.kafka.tail import Reading, Request
 
@@ -191,22 +191,38 @@ def _elements(encoder: Callable[[list[Any]], bytes]) -> Write:
 
 def _read(reading: Reading, write: Write, *, is_array: bool) -> None:
     count = 0
-    # A batch is a thousand new objects and no cycle: the collector would look at them all for nothing.
-    gc.disable()
-    with _interruptible() as interrupted:
-        for batch in reading.batches():
-            if batch:
-                write(batch)
-                count += len(batch)
-            if interrupted():
-                break
+    with _uncollected(), _interruptible() as interrupted:
+        try:
+            for batch in reading.batches():
+                if batch:
+                    write(batch)
+                    count += len(batch)
+                if interrupted():
+                    break
+        except TodoctlError:
+            _say_how_to_go_on(reading, count)
+            raise
         if is_array:
             screen.write_bytes(b"\n]\n" if count else b"[]\n")
-        for (topic, partition), offsets in reading.lost.items():
-            screen.warn(f"{topic}/{partition}: {offsets} offsets were gone before they were read (retention)")
-        screen.note(f"{count} records; go on with --resume '{reading.resume()}'")
+        _say_how_to_go_on(reading, count)
         if interrupted():
             raise KeyboardInterrupt
+
+
+def _say_how_to_go_on(reading: Reading, count: int) -> None:
+    for (topic, partition), offsets in reading.lost.items():
+        screen.warn(f"{topic}/{partition}: {offsets} offsets were gone before they were read (retention)")
+    screen.note(f"{count} records; go on with --resume '{reading.resume()}'")
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """A batch is a thousand new objects and no cycle: the collector would look at them all for nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

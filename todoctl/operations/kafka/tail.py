@@ -50,7 +50,7 @@ class Reading:
         self._request = request
         self._tests: tuple[Test, ...] = request.only.tests()
         admin = client.administrator(broker)
-        self._cluster, places = client.survey(admin, request.topics)
+        self._cluster, places = client.survey(broker, admin, request.topics)
         self._marks = records.marks(broker, admin, _wanted(places, request.partitions))
         self._stops = self._resolve_stops()
         self._starts = self._resolve_starts()
