@@ -19,12 +19,22 @@ from services.common.failures import Refused, Unavailable
 from services.common.failures import ServiceFailure as SidecarError
 from services.common.settings import ServiceSettings
 
-__all__ = ["BulkEntry", "Refused", "Sidecar", "SidecarError", "SidecarUnavailable", "Unavailable", "is_refusal"]
+__all__ = [
+    "BulkEntry",
+    "Refused",
+    "Sidecar",
+    "SidecarError",
+    "SidecarUnavailable",
+    "StateWrite",
+    "Unavailable",
+    "is_refusal",
+]
 
 _TIMEOUT = httpx.Timeout(10.0, connect=2.0)
 _CLOUD_EVENT = "application/cloudevents+json"
 # The broker's verdicts on an entry's own form; everything else that fails inside the sidecar is worth another try.
 _REFUSALS = ("too large", "larger than", "err_pubsub_cloud_events_ser", "err_pubsub_events_ser")
+_TAKEN = ("etag mismatch", "no item was updated")
 _NOT_YET = ("ERR_PUBSUB_NOT_FOUND", "ERR_PUBSUB_NOT_CONFIGURED", "ERR_DIRECT_INVOKE")
 
 
@@ -39,6 +49,25 @@ class BulkEntry:
     entry_id: str
     envelope: Mapping[str, Any]
     key: str | None = None
+
+
+@dataclass(frozen=True)
+class StateWrite:
+    """A value for a key: whatever is there (`last`), only over the value with `etag`, or only where there is none."""
+
+    key: str
+    value: Any
+    etag: str | None = None
+    last: bool = False
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The write as the state API takes it."""
+        entry = {"key": self.key, "value": self.value}
+        if self.last:
+            return entry
+        entry["options"] = {"concurrency": "first-write"}
+        return entry if self.etag is None else {**entry, "etag": self.etag}
 
 
 class Sidecar:
@@ -156,24 +185,28 @@ class Sidecar:
         response = await self._call("POST", path, content=_dump([{"key": key, "value": value}]), json_body=True)
         _check(response, f"save state {key}")
 
-    async def versioned_state(self, key: str) -> tuple[Any, str] | None:
-        """The stored JSON of `key` and its ETag, or None where there is none."""
-        response = await self._call("GET", f"/v1.0/state/{quote(self._state_store)}/{quote(key, safe='')}")
-        _check(response, f"read state {key}")
-        return (loads(response.content), response.headers.get("etag", "")) if response.status_code == 200 else None
+    async def versioned_states(self, keys: Sequence[str]) -> dict[str, tuple[Any, str]]:
+        """Of those keys that have a value, the stored JSON and its ETag."""
+        path = f"/v1.0/state/{quote(self._state_store)}/bulk"
+        response = await self._call("POST", path, content=_dump({"keys": list(keys)}), json_body=True)
+        _check(response, "read states")
+        found = loads(response.content)
+        if failed := [entry for entry in found if entry.get("error")]:
+            raise SidecarUnavailable(f"read state {failed[0]['key']}: {failed[0]['error']}")
+        return {entry["key"]: (entry["data"], entry["etag"]) for entry in found if entry.get("etag")}
 
-    async def replace_state(self, key: str, value: Any, *, etag: str | None) -> bool:
-        """Store `value` where `key` still has this ETag, or has no value for None; whether it was stored.
+    async def write_states(self, writes: Sequence[StateWrite]) -> bool:
+        """All of the writes in one transaction, or none; False where a key is not as one of them needs it.
 
-        PostgreSQL's component answers 500 where the key is taken, so the caller of an insertion reads back.
+        Those that need nothing are last writes. 1.16 answers 500 whatever is wrong, so its words decide.
         """
-        entry = {"key": key, "value": value, "options": {"concurrency": "first-write"}}
-        path = f"/v1.0/state/{quote(self._state_store)}"
-        content = _dump([entry if etag is None else {**entry, "etag": etag}])
-        response = await self._call("POST", path, content=content, json_body=True)
-        if response.status_code == 409 or "no item was updated" in response.text:
+        # In one order for everybody, so that two transactions can't wait for each other.
+        operations = [{"operation": "upsert", "request": write.entry} for write in sorted(writes, key=lambda w: w.key)]
+        path = f"/v1.0/state/{quote(self._state_store)}/transaction"
+        response = await self._call("POST", path, content=_dump({"operations": operations}), json_body=True)
+        if not response.is_success and any(words in response.text for words in _TAKEN):
             return False
-        _check(response, f"save state {key}")
+        _check(response, "write states")
         return True
 
     async def schedule_job(self, name: str, *, due: datetime, data: Any) -> None:
