@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from types import FrameType
@@ -47,9 +48,18 @@ def run(app: FastAPI, settings: ServiceSettings, *, socket_bytes: int = 0) -> No
     # uvicorn raises the signal again after a clean stop; a clean stop is exit code 0 here.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)
+    _collect_less()
     server.run()
     if not server.started:
         raise SystemExit(1)
+
+
+def _collect_less() -> None:
+    """Keep the garbage collector from walking through all modules every few requests."""
+    gc.collect()
+    gc.freeze()
+    # A request or a batch leaves hardly any cycles; the defaults are for programs that do.
+    gc.set_threshold(10_000, 20, 20)
 
 
 def make_server(app: FastAPI, settings: ServiceSettings, *, socket_bytes: int = 0) -> uvicorn.Server:

@@ -29,7 +29,7 @@ class Limits:
 
     command_seconds: float = 5.0
     data_seconds: float = 60.0
-    connections: int = 10
+    connections: int = 20
     mails: int = 100
     idle_seconds: float = 20.0
 

@@ -19,7 +19,7 @@ from services.common.verdicts import RefusedByRuleError, kind_of
 from services.notification.account import Account
 from services.notification.intent_store import IntentStore
 from services.notification.intents import Intent, new_intent, next_step
-from services.notification.mail import Mail, compose, message_id_of, sender_domain
+from services.notification.mail import Mail, Recipient, compose, message_id_of, sender_domain
 from services.notification.neighbours import Neighbours
 from services.notification.post import LastCheck, Outcome
 from services.notification.results import Results, intent_key
@@ -113,19 +113,24 @@ class Mailer:
         account = await self._neighbours.account()
         message_id = message_id_of(event, sender_domain(account.sender))
         claimed = new_intent(self._token, origin, message_id, self._clock())
-        etag = await self._store.claim(key, claimed, etag)
+        _, to = await asyncio.gather(
+            self._store.claim(key, claimed, etag), self._neighbours.recipient(event.user_id)
+        )
         started = False
 
         async def last_check() -> bool:
             nonlocal started
-            if not await self._neighbours.is_current(event):
+            is_current, ours = await asyncio.gather(
+                self._neighbours.is_current(event), self._store.etag_of(key, claimed)
+            )
+            if not is_current:
                 return False
-            await self._store.exchange(key, claimed.moved("handing-over", self._clock()), etag)
+            await self._store.exchange(key, claimed.moved("handing-over", self._clock()), ours)
             started = True
             return True
 
         try:
-            outcome = await self._send(event, account, last_check)
+            outcome = await self._send(event, to, account, last_check)
         except Unavailable:
             if started:
                 await self._put_back(key, claimed)
@@ -134,8 +139,9 @@ class Mailer:
         self._mails.labels(outcome.state).inc()
         return await self._keep(key, done)
 
-    async def _send(self, event: ReminderEvent, account: Account, last_check: LastCheck) -> Outcome:
-        to = await self._neighbours.recipient(event.user_id)
+    async def _send(
+        self, event: ReminderEvent, to: Recipient | None, account: Account, last_check: LastCheck
+    ) -> Outcome:
         if to is None:
             return Outcome("failed", f"there is no user {event.user_id}")
         try:

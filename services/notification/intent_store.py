@@ -25,16 +25,24 @@ class IntentStore:
         """The intent and its ETag, or None where there is none."""
         return await self._reads.ask(key)
 
-    async def claim(self, key: str, intent: Intent, etag: str | None) -> str:
-        """The ETag of our claim; the store says neither that nor who won, so it is read back.
+    async def claim(self, key: str, intent: Intent, etag: str | None) -> None:
+        """Take a reminder on: where nobody has, or from the state that has the ETag.
 
         Raises:
             Unavailable: another process was faster.
         """
-        await self._writes.ask(StateWrite(key, intent.model_dump(mode="json"), etag))
+        if not await self._writes.ask(StateWrite(key, intent.model_dump(mode="json"), etag)):
+            raise Unavailable("another process claimed this reminder's mail")
+
+    async def etag_of(self, key: str, intent: Intent) -> str:
+        """The ETag of what we stored, which the store does not tell when it is stored.
+
+        Raises:
+            Unavailable: it is no longer there.
+        """
         found = await self.read(key)
         if found is None or found[0] != intent:
-            raise Unavailable("another process claimed this reminder's mail")
+            raise Unavailable("another process took this reminder's mail over")
         return found[1]
 
     async def exchange(self, key: str, intent: Intent, etag: str | None) -> Intent:

@@ -30,13 +30,14 @@ class Neighbours:
         self._headers = {"x-service-token": service_token}
         self._account: tuple[float, Account] | None = None
         self._recipients: dict[int, tuple[float, Recipient]] = {}
+        self._accounts: Together[str, Account] = Together(self._find_account)
         self._users: Together[int, Recipient | None] = Together(self._find_users)
         self._standings: Together[ReminderEvent, bool] = Together(self._find_standings)
 
     async def account(self) -> Account:
         """The mail account; a changed secret counts within half a minute."""
         if self._account is None or self._monotonic() - self._account[0] > _KEEP_SECONDS:
-            self._account = (self._monotonic(), Account.of(await self._sidecar.secret(SECRET)))
+            return await self._accounts.ask(SECRET)
         return self._account[1]
 
     async def recipient(self, user_id: int) -> Recipient | None:
@@ -55,6 +56,11 @@ class Neighbours:
     async def is_current(self, event: ReminderEvent) -> bool:
         """Whether the reminder still stands: not moved, its task still open."""
         return await self._standings.ask(event)
+
+    async def _find_account(self, names: Sequence[str]) -> list[Account]:
+        account = Account.of(await self._sidecar.secret(SECRET))
+        self._account = (self._monotonic(), account)
+        return [account] * len(names)
 
     async def _find_users(self, ids: Sequence[int]) -> list[Recipient | None]:
         asked = sorted(set(ids))

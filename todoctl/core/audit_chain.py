@@ -7,10 +7,10 @@ that a changed, removed, added or moved row breaks the chain from there on; the 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii as _text
 from typing import Any, Literal
 
 GENESIS = bytes(32)
@@ -37,10 +37,9 @@ CHAINED_COLUMNS = (
     "raw",
 )
 
-# ASCII, without spaces, the values in the columns' order: the form that every hash was made of, so it never changes.
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _AS_THEY_ARE = frozenset({str, int, type(None)})
 
+Plain = str | int | None
 Damage = Literal["changed", "missing", "out of place", "unlinked", "tail missing", "head changed"]
 
 
@@ -62,14 +61,21 @@ class Broken:
     log_id: int | None = None
 
 
-def canonical(row: Mapping[str, Any]) -> bytes:
-    """The chained columns of a row as one unambiguous line of JSON; `details` is the stored text, not parsed."""
-    return _ENCODER.encode([_plain(row[name]) for name in CHAINED_COLUMNS]).encode()
+def values_hash(previous: bytes, values: Iterable[Plain]) -> bytes:
+    """The hash of a row whose chained columns have these plain values, and that follows the row with hash `previous`."""
+    # One unambiguous line of JSON, ASCII, without spaces: the form that every hash was made of, so it never changes.
+    encoded = [_text(value) if type(value) is str else "null" if value is None else str(value) for value in values]
+    return hashlib.sha256(previous + f"[{','.join(encoded)}]".encode("ascii")).digest()
 
 
 def row_hash(previous: bytes, row: Mapping[str, Any]) -> bytes:
-    """The hash of a row that follows the row with hash `previous`."""
-    return hashlib.sha256(previous + canonical(row)).digest()
+    """The hash of a row that follows the row with hash `previous`; `details` is the stored text, not parsed."""
+    return values_hash(previous, [_plain(row[name]) for name in CHAINED_COLUMNS])
+
+
+def plain_moment(moment: datetime) -> str:
+    """An instant as it is hashed, wherever its clock stood."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def verify_chain(rows: Iterable[Mapping[str, Any]], head: Head | None) -> Broken | None:
@@ -111,11 +117,11 @@ def _check_end(last: Head, head: Head | None) -> Broken | None:
     return None
 
 
-def _plain(value: Any) -> str | int | None:
+def _plain(value: Any) -> Plain:
     if type(value) in _AS_THEY_ARE:
         return value  # type: ignore[no-any-return]  # just seen to be one of them
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
+        return plain_moment(value)
     if isinstance(value, (bytes, memoryview)):
         return bytes(value).hex()
     return str(value)
