@@ -16,6 +16,7 @@ from services.auth.store import Store
 from services.common.guard import Guard
 from services.common.problems import Problem, field_problem
 
+
 def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Guard) -> APIRouter:
     """The internal routes, all behind `guard`."""
     routes = APIRouter(prefix="/internal", dependencies=[Depends(guard)])

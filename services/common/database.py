@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import psycopg
@@ -77,6 +77,19 @@ class Database:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+def database_check(database: Database) -> Callable[[], Awaitable[str | None]]:
+    """Ready once the database answers a query."""
+
+    async def check() -> str | None:
+        try:
+            await database.ping()
+        except Unavailable as error:
+            return str(error)
+        return None
+
+    return check
 
 
 def engine_url(url: str) -> URL:

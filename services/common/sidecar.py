@@ -5,9 +5,9 @@ What the sidecar answers and what each answer means: docs/decisions/0002-dapr-co
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from json import dumps, loads
 from typing import Any, Self
@@ -18,6 +18,7 @@ import httpx
 from services.common.failures import Refused, Unavailable
 from services.common.failures import ServiceFailure as SidecarError
 from services.common.settings import ServiceSettings
+from services.common.sidecar_entries import CLOUD_EVENT, BulkEntry, StateWrite
 
 __all__ = [
     "BulkEntry",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _TIMEOUT = httpx.Timeout(10.0, connect=2.0)
-_CLOUD_EVENT = "application/cloudevents+json"
+_JSON = {"content-type": "application/json"}
 # The broker's verdicts on an entry's own form; everything else that fails inside the sidecar is worth another try.
 _REFUSALS = ("too large", "larger than", "err_pubsub_cloud_events_ser", "err_pubsub_events_ser")
 _TAKEN = ("etag mismatch", "no item was updated")
@@ -40,34 +41,6 @@ _NOT_YET = ("ERR_PUBSUB_NOT_FOUND", "ERR_PUBSUB_NOT_CONFIGURED", "ERR_DIRECT_INV
 
 class SidecarUnavailable(Unavailable):
     """The sidecar, or what lies behind it, does not answer for now."""
-
-
-@dataclass(frozen=True)
-class BulkEntry:
-    """One event of a bulk publish; `entry_id` is unique within the call."""
-
-    entry_id: str
-    envelope: Mapping[str, Any]
-    key: str | None = None
-
-
-@dataclass(frozen=True)
-class StateWrite:
-    """A value for a key: whatever is there (`last`), only over the value with `etag`, or only where there is none."""
-
-    key: str
-    value: Any
-    etag: str | None = None
-    last: bool = False
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        """The write as the state API takes it."""
-        entry = {"key": self.key, "value": self.value}
-        if self.last:
-            return entry
-        entry["options"] = {"concurrency": "first-write"}
-        return entry if self.etag is None else {**entry, "etag": self.etag}
 
 
 class Sidecar:
@@ -84,13 +57,12 @@ class Sidecar:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._pubsub, self._state_store, self._secret_store = pubsub, state_store, secret_store
-        # trust_env off: a proxy of the environment must never see calls to our own sidecar.
-        self._http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{http_port}",
-            headers={"dapr-api-token": api_token},
-            timeout=_TIMEOUT,
+        self._url, self._headers = f"http://127.0.0.1:{http_port}", {"dapr-api-token": api_token}
+        # The transport alone: a client above it would look for proxies, cookies and redirects, at twice the time.
+        self._transport = transport or httpx.AsyncHTTPTransport(
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
-            transport=transport,
+            # Never used, the sidecar speaks plain HTTP on loopback; without it a store of authorities would be loaded.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             trust_env=False,
         )
 
@@ -108,7 +80,7 @@ class Sidecar:
 
     async def aclose(self) -> None:
         """Close the connections to the sidecar."""
-        await self._http.aclose()
+        await self._transport.aclose()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Self]:
@@ -123,7 +95,7 @@ class Sidecar:
         params = {} if key is None else {"metadata.partitionKey": key}
         path = f"/v1.0/publish/{quote(self._pubsub, safe='')}/{quote(topic, safe='')}"
         response = await self._call(
-            "POST", path, params=params, content=_dump(envelope), headers={"content-type": _CLOUD_EVENT}
+            "POST", path, params=params, content=_dump(envelope), headers={"content-type": CLOUD_EVENT}
         )
         _check(response, f"publish to {topic}")
 
@@ -135,7 +107,7 @@ class Sidecar:
         if not entries:
             return {}
         path = f"/v1.0-alpha1/publish/bulk/{quote(self._pubsub, safe='')}/{quote(topic, safe='')}"
-        response = await self._call("POST", path, content=_dump([_bulk(entry) for entry in entries]), json_body=True)
+        response = await self._call("POST", path, content=_dump([entry.document for entry in entries]), json_body=True)
         failed = _error(response).get("failedEntries") if response.status_code == 500 else None
         if isinstance(failed, list) and failed:
             return {str(entry.get("entryId")): str(entry.get("error")) for entry in failed if isinstance(entry, dict)}
@@ -166,7 +138,7 @@ class Sidecar:
             f"/v1.0/invoke/{app_id}/method/{path.removeprefix('/')}",
             content=content if json is None else _dump(json),
             json_body=json is not None,
-            headers=dict(headers or {}),
+            headers=headers,
             timeout=httpx.Timeout(timeout, connect=min(timeout, 2.0)),
         )
         if _error(response).get("errorCode") == "ERR_DIRECT_INVOKE" or _token_refused(response):
@@ -201,7 +173,9 @@ class Sidecar:
         Those that need nothing are last writes. 1.16 answers 500 whatever is wrong, so its words decide.
         """
         # In one order for everybody, so that two transactions can't wait for each other.
-        operations = [{"operation": "upsert", "request": write.entry} for write in sorted(writes, key=lambda w: w.key)]
+        operations = [
+            {"operation": "upsert", "request": write.document} for write in sorted(writes, key=lambda w: w.key)
+        ]
         path = f"/v1.0/state/{quote(self._state_store)}/transaction"
         response = await self._call("POST", path, content=_dump({"operations": operations}), json_body=True)
         if not response.is_success and any(words in response.text for words in _TAKEN):
@@ -250,24 +224,37 @@ class Sidecar:
         _check(response, "read the sidecar's metadata")
         return list(_error(response).get("subscriptions") or [])
 
-    async def _call(self, method: str, path: str, *, json_body: bool = False, **options: Any) -> httpx.Response:
-        if json_body:
-            options["headers"] = {**options.get("headers", {}), "content-type": "application/json"}
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json_body: bool = False,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        timeout: httpx.Timeout = _TIMEOUT,  # noqa: ASYNC109 - the transport's own bounds on each phase
+    ) -> httpx.Response:
+        sent = {**self._headers, **(headers or {}), **(_JSON if json_body else {})}
+        bounds = {"timeout": timeout.as_dict()}
+        request = httpx.Request(
+            method, self._url + path, params=params or None, content=content, headers=sent, extensions=bounds
+        )
         try:
-            return await self._http.request(method, path, **options)
+            response = await self._transport.handle_async_request(request)
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
         except httpx.HTTPError as error:
             raise SidecarUnavailable(f"sidecar: {type(error).__name__}: {error}") from error
+        return response
 
 
 def is_refusal(error: str) -> bool:
     """Whether the broker's words mean that this very entry will never be accepted."""
     text = error.lower()
     return any(words in text for words in _REFUSALS)
-
-
-def _bulk(entry: BulkEntry) -> dict[str, Any]:
-    metadata = {} if entry.key is None else {"partitionKey": entry.key}
-    return {"entryId": entry.entry_id, "event": entry.envelope, "contentType": _CLOUD_EVENT, "metadata": metadata}
 
 
 def _dump(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Many small calls as few large ones: what is asked while a call is under way goes out together in the next."""
+"""Many small calls as few large ones: what is asked within a moment, or while a call is under way, goes out together."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ Answer = TypeVar("Answer")
 
 
 class Together(Generic[Item, Answer]):
-    """Gives each caller the answer to its own item; nobody waits for company, only for the call that is under way.
+    """Gives each caller the answer to its own item.
 
+    The first one waits `moment` seconds for company, which costs less than a call of its own would cost all others.
     `call` takes up to `most` items and gives an answer for each in their order, an exception among them where only that
     item failed; what it raises itself is raised to all of its callers.
     """
 
     def __init__(
-        self, call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]], *, most: int = 100
+        self,
+        call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]],
+        *,
+        most: int = 200,
+        moment: float = 0.02,
     ) -> None:
-        self._call, self._most = call, most
+        self._call, self._most, self._moment = call, most, moment
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._work: asyncio.Task[None] | None = None
 
@@ -29,13 +34,14 @@ class Together(Generic[Item, Answer]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._work is None:
-            # It starts after everything that is ready now, so that those who ask at the same moment share a call.
             self._work = asyncio.create_task(self._run())
         return await future
 
     async def _run(self) -> None:
         try:
             while self._waiting:
+                if len(self._waiting) < self._most:
+                    await asyncio.sleep(self._moment)
                 taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._answer(taken)
         finally:

@@ -11,8 +11,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from services.common import problems
-from services.common.database import Database
-from services.common.failures import Unavailable
 from services.common.limits import BodyLimitMiddleware
 from services.common.observability import HttpMetrics, ObservabilityMiddleware
 from services.common.sidecar import Sidecar
@@ -62,19 +60,6 @@ def _add_health(app: FastAPI, registry: CollectorRegistry, checks: Mapping[str, 
     @app.get("/metrics")
     async def metrics() -> Response:
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
-
-
-def database_check(database: Database) -> Check:
-    """Ready once the database answers a query."""
-
-    async def check() -> str | None:
-        try:
-            await database.ping()
-        except Unavailable as error:
-            return str(error)
-        return None
-
-    return check
 
 
 def sidecar_check(sidecar: Sidecar) -> Check:

@@ -113,9 +113,7 @@ class Mailer:
         account = await self._neighbours.account()
         message_id = message_id_of(event, sender_domain(account.sender))
         claimed = new_intent(self._token, origin, message_id, self._clock())
-        _, to = await asyncio.gather(
-            self._store.claim(key, claimed, etag), self._neighbours.recipient(event.user_id)
-        )
+        _, to = await asyncio.gather(self._store.claim(key, claimed, etag), self._neighbours.recipient(event.user_id))
         started = False
 
         async def last_check() -> bool:

@@ -70,5 +70,7 @@ class IntentStore:
         if len(writes) == 1:
             return [False]
         # One of them came too late, and none was stored: each alone.
-        answers = await asyncio.gather(*(self._sidecar.write_states([write]) for write in writes), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(self._sidecar.write_states([write]) for write in writes), return_exceptions=True
+        )
         return [answer if isinstance(answer, bool | Exception) else False for answer in answers]

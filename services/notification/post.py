@@ -36,6 +36,7 @@ class Post:
 
     def __init__(self, limits: Limits) -> None:
         self._connections, self._limits = Connections(limits), limits
+        self._failures = 0
 
     async def hand_over(self, account: Account, mail: Mail, last_check: LastCheck) -> Outcome:
         """Give the mail to the server; `last_check` is asked just before DATA and may call it off.
@@ -43,7 +44,11 @@ class Post:
         Raises:
             Unavailable: it was not handed over and may be later.
         """
+        failures = self._failures
         async with self._connections.room:
+            if self._failures != failures:
+                # Not each of those who waited needs to find out for itself, time-out after time-out.
+                raise MailServerUnavailable("mail server: it could not be reached for the mail before")
             found = await self._addressed(account, mail)
             if isinstance(found, Outcome):
                 return found
@@ -81,6 +86,7 @@ class Post:
         try:
             return await self._connections.take(account)
         except (SMTPException, OSError, ValueError) as error:
+            self._failures += 1
             # Whatever is refused before the mail is named is about this deployment, for good or not.
             raise MailServerUnavailable(f"mail server: {_words(error)}") from error
 

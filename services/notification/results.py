@@ -40,7 +40,7 @@ class Results:
         if result is not None:
             await self._published.ask(result)
 
-    async def _publish(self, results: Sequence[ReminderEvent]) -> list[None | Exception]:
+    async def _publish(self, results: Sequence[ReminderEvent]) -> list[Exception | None]:
         entries = [
             BulkEntry(str(number), to_cloud_event(result, source=SOURCE), key=partition_key(result.user_id))
             for number, result in enumerate(results)

@@ -61,7 +61,10 @@ def measure(platform: Platform) -> None:
     """Rounds of both in turn; the sink's own moments count, so what lies before the first mail does not."""
     folder = platform.home / "local" / "data" / "mails"
     ratios = []
-    with register(platform) as waker, psycopg.connect(platform.database("postgres").removesuffix("postgres") + "todo", autocommit=True) as link:
+    with (
+        register(platform) as waker,
+        psycopg.connect(platform.database("postgres").removesuffix("postgres") + "todo", autocommit=True) as link,
+    ):
         users = [row[0] for row in link.execute(_USERS_MADE, (_MAILS,))]
         link.execute(_NUMBERS_MADE, (users,))
         for _ in range(_ROUNDS):
