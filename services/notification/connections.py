@@ -23,11 +23,10 @@ _POLITE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long the server may take for one answer (DATA's is shorter than the hand-over's lease), and how many
-    connections there are, each for how many mails and how many idle seconds.
-    """
+    """How long the server may take for an answer, and how many connections it has, for how many mails and idle seconds."""
 
     command_seconds: float = 5.0
+    # Shorter than the hand-over's lease.
     data_seconds: float = 60.0
     connections: int = 20
     mails: int = 100

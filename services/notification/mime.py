@@ -21,10 +21,10 @@ _BOUNDARY = "=_reminder"
 
 def header(name: str, value: Any) -> bytes:
     """One header as it stands in a mail; `value` is text, or an address of the standard library."""
-    if isinstance(value, str) and len(name) + 2 + len(value) <= _LONGEST_LINE:
-        # An encoded word would be decoded where it is read.
-        if "=?" not in value and _PLAIN.fullmatch(value):
-            return f"{name}: {value}\r\n".encode("ascii")
+    fits = isinstance(value, str) and len(name) + 2 + len(value) <= _LONGEST_LINE
+    # An encoded word would be decoded where it is read.
+    if fits and "=?" not in value and _PLAIN.fullmatch(value):
+        return f"{name}: {value}\r\n".encode("ascii")
     folded: str = SMTP.header_factory(name, value).fold(policy=SMTP)
     return folded.encode("ascii")
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from aiosmtplib import SMTPDataError, SMTPException, SMTPResponseException
+from aiosmtplib import SMTPDataError, SMTPException, SMTPHeloError, SMTPResponseException
 
 from services.notification.account import Account, MailServerUnavailable
 from services.notification.connections import Connection, Connections, Limits, is_lost
@@ -112,9 +112,16 @@ class Post:
         else:
             # After a time-out nobody knows which command the next answer belongs to.
             self._connections.drop(connection)
-        if not isinstance(error, SMTPResponseException) or error.code in _NOT_THE_MAILS_FAULT or error.code < 500:
+        if not _is_about_the_mail(error):
             raise MailServerUnavailable(f"mail server: {_words(error)}") from error
         return Outcome("failed", _words(error))
+
+
+def _is_about_the_mail(error: Exception) -> bool:
+    """Whether the server refused this mail, and for good; it is greeted only when the first mail is named."""
+    if not isinstance(error, SMTPResponseException) or isinstance(error, SMTPHeloError):
+        return False
+    return bool(error.code >= 500 and error.code not in _NOT_THE_MAILS_FAULT)
 
 
 def _words(error: Exception) -> str:

@@ -134,9 +134,12 @@ async def process(
         page="http://todo.example/",
         limits=Limits(command_seconds=0.5, data_seconds=0.5),
     )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notification") as http:
-        async with app.router.lifespan_context(app):
-            yield Notifier(http, fake, neighbours, clock, smtp)
+    transport = httpx.ASGITransport(app)
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://notification") as http,
+        app.router.lifespan_context(app),
+    ):
+        yield Notifier(http, fake, neighbours, clock, smtp)
 
 
 @asynccontextmanager

@@ -17,13 +17,14 @@ TAKE_AND_DROP = "take and drop"
 
 @dataclass
 class SmtpServer:
-    """`script` maps a moment to a reply, or to one of the words above.
+    """`script` maps a moment to a reply, or to one of the words above; `once` does so for the next time only.
 
     Moments are greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, body (its middle), "." and RSET. With `tls` all is
     encrypted from the first byte, with `starttls` that is offered; `plain` has what was said without encryption.
     """
 
     script: dict[str, str] = field(default_factory=dict)
+    once: dict[str, str] = field(default_factory=dict)
     mails: list[bytes] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
@@ -106,7 +107,7 @@ class SmtpServer:
     async def _reply(self, writer: asyncio.StreamWriter, moment: str, usual: str) -> bool:
         """Whether the usual reply was given."""
         self.seen[moment] += 1
-        said = self.script.get(moment, usual)
+        said = self.once.pop(moment, None) or self.script.get(moment, usual)
         if said in {DROP, TAKE_AND_DROP}:
             raise ConnectionResetError
         if said == STALL:
