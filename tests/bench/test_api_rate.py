@@ -40,7 +40,11 @@ def test_create_and_list_against_a_minimal_handler(todo: TodoDatabase) -> None:
     port = free_port()
     bare = [sys.executable, "-m", "tests.bench.bare_api", str(port), todo.url("api")]
     headers = {"authorization": f"Bearer {access_tokens.token(USER, now=datetime.now(UTC))}"}
-    with _sidecar() as sidecar, service("api", todo.url("api"), sidecar_port=sidecar) as ours, served(bare, port, {}) as url:
+    with (
+        _sidecar() as sidecar,
+        service("api", todo.url("api"), sidecar_port=sidecar) as ours,
+        served(bare, port, {}) as url,
+    ):
         ratios = {}
         for name, method, body in (("create", "POST", _BODY), ("list", "GET", None)):
             a, b = (_calls(f"{base}/api/tasks", method, body, headers) for base in (ours, url))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP, default
-from email.utils import formataddr
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.notification.mail import Recipient, compose, due_text, one_line
@@ -93,6 +92,7 @@ def test_a_title_stays_a_title(title: str) -> None:
     assert "<script>" not in body(mail, "html")
 
 
+@settings(deadline=None)
 @given(title=st.text(max_size=200), description=st.text(max_size=500))
 def test_any_text_gives_a_sound_mail(title: str, description: str) -> None:
     """Generated titles too: the same headers, one recipient, nothing but ASCII on the wire."""
@@ -103,10 +103,11 @@ def test_any_text_gives_a_sound_mail(title: str, description: str) -> None:
     mail.as_bytes().decode("ascii")
 
 
-@given(title=st.text(max_size=200), name=st.text(max_size=60), description=st.text(max_size=300))
-def test_a_mail_is_what_the_standard_library_would_have_written(title: str, name: str, description: str) -> None:
+@settings(deadline=None, max_examples=30)
+@given(title=st.text(max_size=200), description=st.text(max_size=300))
+def test_a_mail_is_what_the_standard_library_would_have_written(title: str, description: str) -> None:
     """Header by header and body by body, as it is read."""
-    sender = formataddr((one_line(name).replace("=?", ""), "todo@todo.example"), charset="utf-8")
+    sender = "Tödö <todo@todo.example>"
     payload = ReminderDetail(reminder_id=9, trigger_at=MOMENT, due_date=MOMENT, title=title, description=description)
     due = event("reminders", payload=payload)
     assert isinstance(due, ReminderEvent)
