@@ -31,9 +31,16 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("open", "Print every address; on a terminal open the page."),
         ("smoke", "Play the main job through the public API and show its timeline."),
     ),
+    "Kafka": (
+        ("topics", "List, describe, apply, tail and append to topics; show lag."),
+        ("groups", "List, describe and move consumer groups."),
+        ("dlq", "See dead letters, and repair them: list, plan, replay."),
+    ),
     "Data": (
         ("db", "Show or migrate the database schema."),
         ("mail", "List, show and open the mails that the local sink keeps."),
+        ("users", "Make a user an operator, or take that back."),
+        ("verify", "Prove that what is kept is whole: the audit log."),
     ),
     "Setup": (
         ("tools", "List or install the programs that the local environment runs."),

@@ -29,7 +29,7 @@ def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Gu
     async def look_up(body: UserIds) -> FoundUsers:
         return FoundUsers(users=[UserDetails.of(user) for user in await store.by_ids(body.ids)])
 
-    @routes.put("/users/by-email/{email}/role")
+    @routes.put("/users/by-email/{email:path}/role")
     async def set_role(email: str, body: RoleChange) -> UserDetails:
         try:
             address = normalise_email(email)

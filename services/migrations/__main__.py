@@ -28,6 +28,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         parser.error("DATABASE_URL is not set")
     try:
         print(json.dumps(asdict(_run(asked.command, url, asked.revision))))
+    except runner.UnknownRevisionError as error:
+        parser.error(str(error))
     except (SQLAlchemyError, CommandError, runner.MigrationRefusedError) as error:
         print(f"{asked.command} failed: {error}", file=sys.stderr)
         return 1

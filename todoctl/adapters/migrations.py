@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from todoctl.errors import TodoctlError
+from todoctl.errors import TodoctlError, UsageError
 
 
 class MigrationError(TodoctlError):
@@ -22,6 +22,7 @@ def run(python: Path, environ: Mapping[str, str], url: str, *arguments: str, sec
 
     Raises:
         MigrationError: it failed; the detail has its last words.
+        UsageError: there is no such revision.
     """
     command = [str(python), "-P", "-m", "services.migrations", *arguments]
     try:
@@ -38,6 +39,9 @@ def run(python: Path, environ: Mapping[str, str], url: str, *arguments: str, sec
             f"the migration did not end within {seconds:.0f} s",
             hint="todoctl db status; another runner may hold the lock",
         ) from error
+    if done.returncode == UsageError.exit_code:
+        reason = done.stderr.strip().rpartition("error: ")[2]
+        raise UsageError(f"migrations: {reason}", hint="todoctl db status")
     if done.returncode:
         detail = tuple(done.stderr.splitlines()[-12:])
         raise MigrationError(f"migrations: {arguments[0]} failed", detail=detail, hint="todoctl db status")

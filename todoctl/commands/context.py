@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from todoctl import screen
 from todoctl import settings as settings_module
 from todoctl.core.values import Values
-from todoctl.errors import RefusedError
+from todoctl.errors import RefusedError, UsageError
 from todoctl.screen import Output
 from todoctl.settings import Settings
+
+if TYPE_CHECKING:
+    from todoctl.adapters.kafka.client import Broker
 
 _PROCESSES_OVERLAY = "values-processes.yaml"
 
@@ -36,6 +40,40 @@ def values(current: Settings) -> Values:
     return read_values(current.chart, tuple(files))
 
 
+def broker(current: Settings, chart: Values | None = None) -> Broker:
+    """The environment's broker: the local platform's own, or the one that its `kafka` section describes.
+
+    Raises:
+        UsageError: the environment has no `kafka` section, or a file or a secret that it refers to is not there.
+        UnhealthyError: the local platform is not up.
+    """
+    from todoctl.adapters.kafka import client
+    from todoctl.adapters.secrets import Secrets
+
+    if current.environment.kind == "local":
+        from todoctl.operations.local import readiness, state
+
+        return readiness.broker(state.load(current, chart or values(current)))
+    section = current.environment.kafka
+    if section is None:
+        raise UsageError(
+            f"the environment {current.name!r} does not say how to reach Kafka",
+            hint=f'add [environments.{current.name}.kafka] with bootstrap = "HOST:PORT" to todoctl.toml',
+        )
+    secrets = Secrets(os.environ, context=current.environment.context, namespace=current.environment.namespace)
+    given = {
+        "bootstrap.servers": section.bootstrap,
+        "security.protocol": section.security_protocol,
+        "sasl.mechanism": section.sasl_mechanism,
+        "sasl.username": section.username and secrets.read(section.username, _base(current)),
+        "sasl.password": section.password and secrets.read(section.password, _base(current)),
+        "ssl.ca.location": section.ca_file and _file(current, section.ca_file),
+        "ssl.certificate.location": section.certificate_file and _file(current, section.certificate_file),
+        "ssl.key.location": section.key_file and _file(current, section.key_file),
+    }
+    return client.Broker({key: value for key, value in given.items() if value}, name=current.name)
+
+
 def require_local(current: Settings, command: str) -> None:
     """Refuse an environment that this command does not reach yet.
 
@@ -47,6 +85,21 @@ def require_local(current: Settings, command: str) -> None:
             f"todoctl {command} runs only on environments of kind local for now; {current.name!r} is {current.environment.kind}",
             hint="todoctl env list",
         )
+
+
+def _base(current: Settings) -> Path:
+    """The folder that relative paths of the environment start from: the configuration file's."""
+    origin = Path(current.origins.get(f"environments.{current.name}", ""))
+    return origin.parent if origin.is_file() else Path.cwd()
+
+
+def _file(current: Settings, path: Path) -> str:
+    found = _base(current) / path.expanduser()
+    if not found.is_file():
+        raise UsageError(
+            f"the environment {current.name!r} names the file {found}, which is not there", hint="todoctl env show"
+        )
+    return str(found)
 
 
 def _beside(current: Settings, path: Path) -> Path:

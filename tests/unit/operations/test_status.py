@@ -15,7 +15,7 @@ import pytest
 from tests.program import Program
 from tests.unit.operations.conftest import settings_in
 from tests.unit.sites import ROOT, chart_values
-from todoctl.adapters.kafka import Lag
+from todoctl.adapters.kafka.groups import Lag
 from todoctl.adapters.processes.identity import Usage
 from todoctl.commands.status import _age
 from todoctl.core.parts import make_parts

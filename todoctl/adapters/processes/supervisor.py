@@ -15,7 +15,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from todoctl.core.parts import Folders, Part
+from todoctl.core.parts import Part
+from todoctl.core.site import Folders
 from todoctl.errors import TodoctlError
 
 _SOCKET_LIMIT = 100  # bytes; the kernel takes 107 (Linux) or 103 (macOS)

@@ -14,7 +14,9 @@ import yaml
 from todoctl.adapters import postgres
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core import dapr
-from todoctl.core.parts import LOOPBACK, MAIL_SECRET, MAIL_SENDER, STATE_SECRET, Part, Programs, Site, make_parts
+from todoctl.core.parts import MAIL_SECRET, MAIL_SENDER, STATE_SECRET, Part, make_parts
+from todoctl.core.ports import LOOPBACK
+from todoctl.core.site import Programs, Site
 from todoctl.core.values import Values
 from todoctl.operations.local.state import State
 

@@ -15,7 +15,9 @@ from typing import Any
 from todoctl.adapters import postgres
 from todoctl.adapters.api import Addresses
 from todoctl.adapters.processes import identity
-from todoctl.core.parts import LOOPBACK, Folders, Secrets, default_ports, roles
+from todoctl.core.parts import roles
+from todoctl.core.ports import LOOPBACK, default_ports
+from todoctl.core.site import Folders, Login, Secrets
 from todoctl.core.values import Values
 from todoctl.errors import MissingError, TodoctlError, UnhealthyError, WaitTimeoutError
 from todoctl.settings import Settings
@@ -202,11 +204,22 @@ def _fresh_secrets(values: Values, stored: Mapping[str, Any]) -> dict[str, Any]:
     tokens = {
         name: stored.get(name) or random.token_urlsafe(32) for name in ("app_token", "dapr_token", "service_token")
     }
-    return {"passwords": passwords, **tokens}
+    return {"passwords": passwords, **tokens, "operator": stored.get("operator") or _fresh_operator()}
+
+
+def _fresh_operator() -> dict[str, str]:
+    # A name that nobody can have registered before us, at an address that no mail can reach (RFC 2606).
+    return {"email": f"operator-{random.token_hex(8)}@todoctl.invalid", "password": random.token_urlsafe(24)}
 
 
 def _secrets(stored: Mapping[str, Any]) -> Secrets:
-    return Secrets(stored["passwords"], stored["app_token"], stored["dapr_token"], stored["service_token"])
+    return Secrets(
+        stored["passwords"],
+        stored["app_token"],
+        stored["dapr_token"],
+        stored["service_token"],
+        Login(**stored["operator"]) if "operator" in stored else None,
+    )
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from todoctl.adapters import kafka, migrations, postgres
+from todoctl.adapters import migrations, postgres
+from todoctl.adapters.kafka import topics
 from todoctl.adapters.processes import identity, supervisor
-from todoctl.core.parts import OWNER_ROLE, Folders, java_command, roles, sidecar_name
+from todoctl.core.parts import OWNER_ROLE, java_command, roles, sidecar_name
+from todoctl.core.site import Folders
 from todoctl.core.topics import wanted_topics
 from todoctl.core.values import Values
 from todoctl.errors import MissingError, TodoctlError
@@ -220,11 +222,11 @@ def _topics(up: Up) -> Run:
     def run(_tell: Tell) -> str:
         wanted = wanted_topics(up.values)
         broker = readiness.broker(up.state)
-        present = kafka.topics(broker, [topic.name for topic in wanted])
+        present = topics.specs(broker, [topic.name for topic in wanted])
         missing = [topic for topic in wanted if topic.name not in present]
         if not missing:
             return f"{len(wanted)} there"
-        kafka.create_topics(broker, [kafka.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in missing])
+        topics.create(broker, [topics.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in missing])
         return f"created {', '.join(t.name for t in missing)}"
 
     return run
