@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from todoctl.adapters.kafka.client import KafkaError
-from todoctl.adapters.kafka.transactions import FencedError, Transactions, UnsettledError
+from todoctl.adapters.kafka.transactions import FencedError, RejectedError, Transactions
 from todoctl.adapters.whoami import is_running
 from todoctl.core.dlq.decisions import DECISIONS, OPERATOR_KEY, Decision, Ledger, Operator, State, decision_key
 from todoctl.core.dlq.foreign import Header
@@ -122,16 +122,19 @@ def holding(desk: Desk, me: Operator, *, clock: Clock, take_over: bool = False) 
             holder.bury(holder.ledger.stale)
             try:
                 yield holder
-            except (FencedError, UnsettledError):
-                raise
-            except BaseException:
+            except BaseException as error:
+                # Without a broker, or fenced, there is nobody to tell.
+                if isinstance(error, KafkaError) and not isinstance(error, RejectedError):
+                    raise
                 _let_go(transactions, holder)
                 raise
             else:
                 holder.announce(is_done=True)
     except FencedError as error:
         raise RefusedError(_taken_over(desk, me), hint="todoctl dlq list") from error
-    except UnsettledError as error:
+    except RejectedError:
+        raise
+    except KafkaError as error:
         raise PartialError(
             f"{error.message}; what was committed before stays, the rest is still pending",
             hint="todoctl status, then run the same command again",
