@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -16,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from services.common.database import engine_url
 from services.common.locks import Lock
+from services.migrations.description import alembic_config
 
 _OPTIONS = {
     "connect_timeout": 5,
@@ -70,8 +70,7 @@ def status(url: str) -> Status:
 def _connected(url: str) -> Iterator[Config]:
     engine = create_engine(engine_url(url), poolclass=NullPool, connect_args=_OPTIONS)
     with engine.connect() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+        config = alembic_config()
         config.attributes["connection"] = connection
         yield config
 

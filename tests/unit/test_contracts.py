@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.contracts.__main__ import HERE, main
-from services.contracts.compatibility import UnknownKeywordError, breaking_changes, shape
 from services.contracts.generate import SCHEMAS, schemas_by_file, topic_specification, values_file
+from todoctl.core.compatibility import UnknownKeywordError, breaking_changes, shape
 from todoctl.core.dead_letters import DeadLetter
 from todoctl.core.events import (
     SCHEMA_VERSION,

@@ -51,11 +51,15 @@ def run(python: Path, environ: Mapping[str, str], url: str, *arguments: str, sec
         raise MigrationError("the migrations program did not tell the schema's status") from error
 
 
-def fingerprint() -> str:
-    """A digest of the migration files that would run; the same digest has the same newest revision."""
+def fingerprint(code: Path | None = None) -> str:
+    """A digest of the migration files that would run, of a release's code or the installed ones.
+
+    The same digest has the same newest revision.
+    """
     spec = importlib.util.find_spec("services")
+    installed = (spec.submodule_search_locations or []) if spec else []
     digest = hashlib.sha256()
-    for root in (spec.submodule_search_locations or []) if spec else []:
+    for root in [str(code / "services")] if code else installed:
         for path in sorted((Path(root) / "migrations" / "versions").glob("*.py")):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

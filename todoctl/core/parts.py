@@ -168,6 +168,9 @@ def _service(site: Site, name: str) -> Part:
         "PUBSUB_NAME": site.values.dapr.pubsub.name,
         "STATE_STORE_NAME": site.values.dapr.statestore.name,
         "SECRET_STORE_NAME": site.values.dapr.secretstore.name,
+        # A newer process takes the port over from an older one without a gap; those who wait move on meanwhile.
+        "SHARE_PORT": "yes",
+        "DRAIN_SECONDS": "0.5",
     }
     if "api" in site.values.services and service.secrets:
         # Where the links in its mails lead.

@@ -153,10 +153,14 @@ class Supervisor:
                     yield name
             time.sleep(0.03)
 
-    def reload(self) -> None:
-        """Take over a changed configuration: new parts are added, changed ones stopped and replaced."""
+    def reload(self, *, replaces: bool = True) -> None:
+        """Take over a changed configuration: new parts are added, changed ones stopped and replaced.
+
+        Without `replaces` a changed one runs on as it is: what starts it (another place of todoctl) is no reason to stop it.
+        """
         with _translated("reload its configuration"):
             [[added, changed, removed]] = self._rpc.reloadConfig()
+            changed = changed if replaces else []
             for group in (*changed, *removed):
                 self._rpc.stopProcessGroup(group)
                 self._rpc.removeProcessGroup(group)

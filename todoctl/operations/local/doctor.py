@@ -229,12 +229,13 @@ def _subscription_check(up: Up, app: str, item: Subscription) -> Callable[[], Fi
 
 def _schema(up: Up) -> Finding:
     url = up.state.secrets.database_url(OWNER_ROLE, up.state.ports["postgres"])
-    status = migrations.run(up.assembly.python, up.assembly.base_environ, url, "status", seconds=20)
+    status = migrations.run(up.assembly.python, up.assembly.code_environ, url, "status", seconds=20)
     if status["pending"]:
         return Finding(
             "schema", "fail", f"at {status['current']}, {len(status['pending'])} pending", "todoctl db migrate"
         )
-    return Finding("schema", "ok", f"at {status['current']}, the newest")
+    newest = "the newest" if status["current"] == status["head"] else f"what runs needs {status['head']}"
+    return Finding("schema", "ok", f"at {status['current']}, {newest}")
 
 
 def _outbox(up: Up) -> Finding:

@@ -17,8 +17,10 @@ from todoctl.core.parts import OPERATOR_ROLE, Part
 from todoctl.core.ports import LOOPBACK
 from todoctl.core.values import Subscription, Values
 from todoctl.errors import TodoctlError
-from todoctl.operations.local import readiness
+from todoctl.operations.local import readiness, running
+from todoctl.operations.local.running import RunningRelease
 from todoctl.operations.local.state import State
+from todoctl.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Status:
 
     environment: str
     healthy: bool
+    release: RunningRelease
     parts: tuple[PartStatus, ...]
     lag: tuple[GroupLag, ...]
     outbox: Outbox
@@ -72,7 +75,9 @@ class Status:
         return asdict(self)
 
 
-def observe(name: str, values: Values, state: State, parts: dict[str, Part], versions: dict[str, str]) -> Status:
+def observe(
+    settings: Settings, values: Values, state: State, parts: dict[str, Part], versions: dict[str, str]
+) -> Status:
     """Look at everything at once; what can't be looked at is not healthy."""
     with supervisor.connect(state.folders) as control:
         try:
@@ -91,7 +96,8 @@ def observe(name: str, values: Values, state: State, parts: dict[str, Part], ver
         seen = tuple(look.result() for look in looks)
         lag = tuple(row for future in lags for row in future.result())
         outbox = box.result()
-    return Status(name, all(part.healthy for part in seen), seen, lag, outbox)
+    healthy = all(part.healthy for part in seen)
+    return Status(settings.name, healthy, running.observed(settings), seen, lag, outbox)
 
 
 def _part(
