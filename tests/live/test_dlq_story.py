@@ -16,7 +16,7 @@ _COMPLETED = 30
 
 
 def test_a_consumer_was_broken_for_an_hour(platform: Platform, tmp_path: Path) -> None:
-    """The list says what died, plan what is done, replay does it: each task gets its one successor, and the lag is gone."""
+    """The list says what died, plan what is done, replay does it: each task gets its one successor."""
     plan = tmp_path / "plan.jsonl"
     with register(platform) as user:
         broken = _complete_while_api_refuses(platform, user)
