@@ -10,8 +10,18 @@ from starlette.responses import Response
 
 from services.api import queries
 from services.api.parts import Shared, etag
-from services.api.reminders import is_current
-from services.api.schemas import LARGEST, ChangePage, Heads, HeadsOf, NextOccurrence, ReminderStanding, TaskView
+from services.api.reminders import which_are_current
+from services.api.schemas import (
+    LARGEST,
+    ChangePage,
+    FiredReminders,
+    Heads,
+    HeadsOf,
+    NextOccurrence,
+    ReminderStanding,
+    ReminderStandings,
+    TaskView,
+)
 from services.common import context
 from services.common.guard import require_app_token, require_header
 from services.common.moments import Moment
@@ -38,6 +48,7 @@ def make_router(settings: ServiceSettings) -> APIRouter:
         responses=_OCCURRENCE,
     )
     router.add_api_route("/reminders/{reminder_id}", read_standing, methods=["GET"], response_model=ReminderStanding)
+    router.add_api_route("/reminders/standing", read_standings, methods=["POST"], response_model=ReminderStandings)
     router.add_api_route("/users/{user_id}/changes", read_changes_of, methods=["GET"], response_model=ChangePage)
     router.add_api_route("/heads", read_heads, methods=["POST"], response_model=Heads)
     return router
@@ -59,7 +70,14 @@ async def read_standing(
     reminder_id: Annotated[int, Path(ge=1, le=LARGEST)], trigger_at: Annotated[Moment, Query()], parts: Shared
 ) -> ReminderStanding:
     """Tell whether the reminder that fired for `trigger_at` is still to be sent."""
-    return ReminderStanding(current=await is_current(parts.database, reminder_id, trigger_at))
+    return ReminderStanding(current=bool(await which_are_current(parts.database, [(reminder_id, trigger_at)])))
+
+
+async def read_standings(asked: FiredReminders, parts: Shared) -> ReminderStandings:
+    """Tell the same of many reminders, in their order and in one query."""
+    wanted = [(item.reminder_id, item.trigger_at) for item in asked.reminders]
+    current = await which_are_current(parts.database, wanted)
+    return ReminderStandings(current=[item in current for item in wanted])
 
 
 async def read_changes_of(

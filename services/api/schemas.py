@@ -227,3 +227,26 @@ class ReminderStanding(BaseModel):
     """Whether a reminder still stands: not moved, its task still open."""
 
     current: bool
+
+
+class FiredReminder(BaseModel):
+    """A reminder and the moment that it fired for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reminder_id: Id
+    trigger_at: AwareDatetime
+
+
+class FiredReminders(BaseModel):
+    """Reminders that are about to be sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reminders: list[FiredReminder] = Field(max_length=500)
+
+
+class ReminderStandings(BaseModel):
+    """Whether each of them still stands, in the order in which they were asked for."""
+
+    current: list[bool]

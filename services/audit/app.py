@@ -15,14 +15,14 @@ from services.audit.schemas import LogPage, LogQuery
 from services.audit.store import AuditLog
 from services.common.breaker import Clock
 from services.common.consumer import EVENT_BODY_LIMIT, MANY_EVENTS, BulkRoute, Consumer, EventMetrics, consumer_check
-from services.common.database import Database
+from services.common.database import Database, database_check
 from services.common.guard import require_app_token
 from services.common.letters import Letters
 from services.common.openapi import refusals
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
 from services.common.tokens import CurrentUser, TokenVerifier
-from services.common.webapp import database_check, make_app, sidecar_check
+from services.common.webapp import make_app, sidecar_check
 from todoctl.core.events import DEAD_LETTERS, REMINDERS, TASK_EVENTS, TASK_UPDATES
 
 

@@ -11,13 +11,11 @@ from fastapi import APIRouter, Depends, Path
 from services.auth.handlers import normalise_email
 from services.auth.keyring import KeyRing
 from services.auth.models import User
-from services.auth.schemas import RoleChange, UserDetails
+from services.auth.schemas import FoundUsers, RoleChange, UserDetails, UserId, UserIds
 from services.auth.store import Store
 from services.common.guard import Guard
 from services.common.openapi import refusals
 from services.common.problems import Problem, field_problem
-
-UserId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Guard) -> APIRouter:
@@ -25,9 +23,14 @@ def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Gu
     routes = APIRouter(prefix="/internal", dependencies=[Depends(guard)])
 
     @routes.get("/users/{user_id}", responses=refusals(404))
-    async def user_details(user_id: UserId) -> UserDetails:
+    async def user_details(user_id: Annotated[UserId, Path()]) -> UserDetails:
         """Read a user's account."""
         return UserDetails.of(_found(await store.by_id(user_id)))
+
+    @routes.post("/users/lookup")
+    async def look_up(body: UserIds) -> FoundUsers:
+        """Read the accounts of many users; one that there is not is left out."""
+        return FoundUsers(users=[UserDetails.of(user) for user in await store.by_ids(body.ids)])
 
     @routes.put("/users/by-email/{email:path}/role", responses=refusals(404))
     async def set_role(email: str, body: RoleChange) -> UserDetails:

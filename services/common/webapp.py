@@ -12,8 +12,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from services.common import problems
-from services.common.database import Database
-from services.common.failures import Unavailable
 from services.common.limits import BodyLimitMiddleware
 from services.common.observability import HttpMetrics, ObservabilityMiddleware
 from services.common.openapi import Responses, refusals, serve_openapi
@@ -103,19 +101,6 @@ def _add_health(app: FastAPI, registry: CollectorRegistry, checks: Mapping[str, 
         if not _FORWARDED.isdisjoint(request.headers.keys()):
             raise HTTPException(404)
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
-
-
-def database_check(database: Database) -> Check:
-    """Ready once the database answers a query."""
-
-    async def check() -> str | None:
-        try:
-            await database.ping()
-        except Unavailable as error:
-            return str(error)
-        return None
-
-    return check
 
 
 def sidecar_check(sidecar: Sidecar) -> Check:

@@ -201,9 +201,9 @@ def test_of_two_operators_one_ends_and_names_the_other(desk: Desk) -> None:
     """The second is refused while the first works; with --take-over the first ends with 8; nothing is published twice."""
     dead = kill(desk.server, 800)
     desk.plan()
-    slow = ("dlq", "replay", "--plan", "plan.jsonl", "--yes", "--wait", "0", "--rate", "20")
+    slow = ("dlq", "replay", "--plan", "plan.jsonl", "--yes", "--wait", "0", "--trial", "0", "--rate", "4")
     first = desk.start(*slow)
-    until(lambda: _decisions_end(desk.server) > 20, "the first one works", 120)
+    until(lambda: _decisions_end(desk.server) > 10, "the first one works", 120)
     refused = desk.replay()
     assert refused.code == 8, refused.err
     assert f"pid {first.pid}" in refused.err

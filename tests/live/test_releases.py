@@ -78,6 +78,11 @@ class Workshop(Platform):
         path.write_text(MIGRATION.format(**names, more=more))
         return path
 
+    @property
+    def newest(self) -> int:
+        """The number of the checkout's newest revision."""
+        return max(int(path.name[:4]) for path in (self.checkout / VERSIONS).glob("0*.py"))
+
     def schema(self) -> str:
         """The database's revision."""
         with psycopg.connect(self.database("todo_owner")) as link:
@@ -201,14 +206,15 @@ def test_a_release_that_crashes_goes_back(shop: Workshop) -> None:
 def test_a_migration_that_fails_changes_nothing(shop: Workshop) -> None:
     """Exit 1 with PostgreSQL's words; no service was touched, the schema is as it was."""
     before = {name: part["pid"] for name, part in shop.parts().items() if name in KEPT}
-    path = shop.migration(4, "ALTER TABLE api.nowhere ADD COLUMN x int")
+    schema = shop.schema()
+    path = shop.migration(shop.newest + 1, "ALTER TABLE api.nowhere ADD COLUMN x int")
     try:
         result = shop.deploy()
     finally:
         path.unlink()
     assert result.code == 1
     assert 'relation "api.nowhere" does not exist' in result.err
-    assert shop.schema() == "0003"
+    assert shop.schema() == schema
     assert {name: part["pid"] for name, part in shop.parts().items() if name in KEPT} == before
 
 
@@ -242,21 +248,23 @@ def test_a_killed_deploy_is_noticed_and_unlocked(shop: Workshop) -> None:
 
 def test_old_code_runs_on_the_new_schema_until_a_contract(shop: Workshop) -> None:
     """Back over a migration that adds: done, and users are served. Back over one that takes away: refused, with the reason."""
-    shop.migration(4, "ALTER TABLE api.tasks ADD COLUMN color text")
+    old, new = shop.schema(), f"{shop.newest + 1:04}"
+    shop.migration(int(new), "ALTER TABLE api.tasks ADD COLUMN color text")
     shop.say("third")
     third = shop.deploy()
     assert third.code == 0, third.err
-    assert shop.schema() == "0004"
+    assert shop.schema() == new
     back = shop.run("rollback", "--no-smoke", "--timeout", "400", "-o", "json", seconds=1800)
     assert back.code == 0, back.err
-    assert (back.json()["returns_to"], back.json()["schema_revision"]) == (2, "0003")
+    assert (back.json()["returns_to"], back.json()["schema_revision"]) == (2, old)
     assert shop.word() == "second"
-    assert shop.schema() == "0004"
+    assert shop.schema() == new
     with register(shop) as user:
         assert user.create(title="on the new schema")["id"] in {task["id"] for task in user.tasks()}
     assert "lives with it" in shop.must("up", "--no-smoke", "--timeout", "400", seconds=1800).err
 
-    shop.migration(5, "ALTER TABLE api.tasks DROP COLUMN color", 'phase = "contract"\nlives_with = "0004"')
+    last = shop.newest + 1
+    shop.migration(last, "ALTER TABLE api.tasks DROP COLUMN color", f'phase = "contract"\nlives_with = "{new}"')
     refused = shop.deploy()
     assert refused.code == 8
     assert "takes away what release" in refused.err
@@ -264,7 +272,7 @@ def test_old_code_runs_on_the_new_schema_until_a_contract(shop: Workshop) -> Non
     assert contracted.code == 0, contracted.err
     barred = shop.run("rollback", "2", "--dry-run", "-o", "json")
     assert barred.code == 8
-    assert "0005 (Test 5.) took away what a release that needs 0003 works with" in barred.err
+    assert f"{last:04} (Test {last}.) took away what a release that needs {old} works with" in barred.err
     assert [(item["about"], item["can_be_forced"]) for item in barred.json()["obstacles"]] == [("schema", False)]
     assert shop.run("rollback", "2", "--force", "--yes").code == 8
     assert shop.run("rollback", str(third.json()["revision"]), "--dry-run").code == 0
@@ -290,16 +298,14 @@ def test_dead_letters_that_the_old_release_can_not_read_are_in_the_way(shop: Wor
     producer = Producer({"bootstrap.servers": f"127.0.0.1:{shop.port('kafka')}"})
     producer.produce("dlq-events", letter)
     assert producer.flush(30) == 0
-    history = [
-        item["revision"]
-        for item in shop.history()
-        if item["state"] == "superseded" and item["schema_revision"] == "0004"
-    ]
-    refused = shop.run("rollback", str(history[-1]), "--dry-run", "-o", "json")
+    superseded = [item for item in shop.history() if item["state"] == "superseded"]
+    newest = max(item["schema_revision"] for item in superseded)
+    target = str(next(item["revision"] for item in superseded if item["schema_revision"] == newest))
+    refused = shop.run("rollback", target, "--dry-run", "-o", "json")
     assert refused.code == 8
     assert "dead letters: 1 of version 2; the release reads 1" in refused.err
     assert "replay or park them" in refused.err
-    assert shop.run("rollback", str(history[-1]), "--dry-run", "--force").code == 0
-    unasked = shop.run("rollback", str(history[-1]), "--force")
+    assert shop.run("rollback", target, "--dry-run", "--force").code == 0
+    unasked = shop.run("rollback", target, "--force")
     assert unasked.code == 8
     assert "not done without agreement" in unasked.err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from todoctl.settings import Settings
 
 if TYPE_CHECKING:
     from todoctl.adapters.kafka.client import Broker
-    from todoctl.operations.releases import Change, Plan, Releases
+    from todoctl.operations.releases import Change, Plan, Proof, Releases
     from todoctl.operations.smoke import Link
 
 _PROCESSES_OVERLAY = "values-processes.yaml"
@@ -128,20 +128,20 @@ def releases(current: Settings, command: str, *, seconds: float) -> Releases:
     require_local(current, command)
     from todoctl.operations.local.releases import LocalReleases
 
-    return LocalReleases(current, chart_values(current), os.environ, seconds)
+    return LocalReleases(current, lambda: chart_values(current), os.environ, seconds)
 
 
-def proof(current: Settings) -> Callable[[], str]:
+def proof(current: Settings) -> Proof:
     """Plays the smoke chain against what runs by then, and says how it went."""
 
-    def prove() -> str:
-        links = list(smoke_links(current, chart_values(current)))
+    def prove(now: Values) -> str:
+        links = list(smoke_links(current, now))
         return f"{len(links)} links, {sum(link.seconds for link in links):.1f} s"
 
     return prove
 
 
-def carry_out(change: Change, current: Releases, prove: Callable[[], str] | None) -> None:
+def carry_out(change: Change, current: Releases, prove: Proof | None) -> None:
     """Carry a release out and show how it goes; interrupted, what ran before runs again."""
     with screen.board() as board:
         try:

@@ -32,7 +32,7 @@ class Part:
     env: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
-    stop_seconds: int = 4
+    stop_seconds: int = 5
     drops_user: bool = False
 
     @property
@@ -170,7 +170,7 @@ def _service(site: Site, name: str) -> Part:
         "SECRET_STORE_NAME": site.values.dapr.secretstore.name,
         # A newer process takes the port over from an older one without a gap; those who wait move on meanwhile.
         "SHARE_PORT": "yes",
-        "DRAIN_SECONDS": "0.5",
+        "DRAIN_SECONDS": "1",
         # For whoever writes a client; off where it is not asked for.
         "OPENAPI": "on",
     }

@@ -12,11 +12,12 @@ from typing import Any, Literal, Protocol
 
 from todoctl.core.release_diff import Difference, highest_risk
 from todoctl.core.releases import Obstacle, Release
+from todoctl.core.values import Values
 from todoctl.errors import RefusedError
 from todoctl.operations.steps import StepEvent
 
-# Proves that the platform works as a whole; gives what it saw, raises where it does not.
-Proof = Callable[[], str]
+# Proves that the platform works as a whole with these values; gives what it saw, raises where it does not.
+Proof = Callable[[Values], str]
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_the_first_release() -> None:
     """Without one that runs only its size is told, and the migrations that it brings."""
     assert found(None, manifest(), head="0002") == [
         ("code", "2 files", "added", "none"),
-        ("migrations", "0003 m3", "added", "low"),
+        ("migrations", "0003 m3", "added", "medium"),
     ]
 
 

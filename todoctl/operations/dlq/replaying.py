@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from todoctl.adapters.kafka.client import KafkaError
 from todoctl.adapters.kafka.reader import Reader
-from todoctl.adapters.kafka.transactions import UnsettledError
 from todoctl.core.dlq.decisions import Decision
 from todoctl.core.dlq.filters import read_name
 from todoctl.core.dlq.letters import digest, mark, wrapped_value
@@ -240,9 +238,6 @@ def _messages(desk: Desk, partition: int, offset: int, opened: ExitStack) -> Ite
     start, end = desk.ranges.get(place, (0, 0))
     if not start <= offset < end:
         return
-    try:
-        reader = opened.enter_context(Reader(desk.broker, {place: offset}, {place: end}))
-        for batch in reader.batches():
-            yield from batch
-    except KafkaError as error:
-        raise UnsettledError(error.message, hint=error.hint, detail=error.detail) from error
+    reader = opened.enter_context(Reader(desk.broker, {place: offset}, {place: end}))
+    for batch in reader.batches():
+        yield from batch

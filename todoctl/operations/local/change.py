@@ -52,13 +52,12 @@ class LocalChange:
             UnhealthyError: it failed, and so did going back.
         """
         release = self._begin()
-        switch = self.switch_to(
-            self.store.code(release.revision), Values.model_validate(self.candidate.manifest.values)
-        )
+        values = Values.model_validate(self.candidate.manifest.values)
+        switch = self.switch_to(self.store.code(release.revision), values)
         try:
             yield from switch.there(migrates=self.migrates)
             if prove:
-                yield from run_steps([Step("smoke", lambda _tell: prove())])
+                yield from run_steps([Step("smoke", lambda _tell: prove(values))])
         except (TodoctlError, OSError) as error:
             yield from self._go_back(release, switch, error)
         self._finish(release)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,10 +33,13 @@ from todoctl.settings import Settings
 
 @dataclass(frozen=True)
 class LocalReleases:
-    """The releases of an environment of processes; `values` are those of the chart, `seconds` how long a part may take."""
+    """The releases of an environment of processes; `seconds` is how long a part may take.
+
+    The chart's values are read when they are needed: a mistake in them must not keep anybody from going back.
+    """
 
     settings: Settings
-    values: Values
+    read_values: Callable[[], Values]
     environ: Mapping[str, str]
     seconds: float
 
@@ -188,14 +191,14 @@ class LocalReleases:
 
     def _values_now(self) -> Values:
         document = self.store.running().values
-        return self.values if document is None else Values.model_validate(document)
+        return self.read_values() if document is None else Values.model_validate(document)
 
     def _head(self) -> str | None:
         recorded = state.load(self.settings, self._values_now())
         return postgres.revision(recorded.secrets.database_url(OWNER_ROLE, recorded.ports["postgres"]))
 
     def _from_checkout(self) -> AbstractContextManager[Candidate]:
-        return candidate.from_checkout(self.store, self.values, Path(sys.executable), self.environ)
+        return candidate.from_checkout(self.store, self.read_values(), Path(sys.executable), self.environ)
 
     def _switch_to(self, code: Path, values: Values) -> Switch:
         old = self._up(self._values_now(), self.store.running().code)

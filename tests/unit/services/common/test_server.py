@@ -219,7 +219,7 @@ def test_a_newer_process_takes_over_without_a_gap(todo: TodoDatabase) -> None:
 
 def until_listening(process: Process) -> None:
     """Return once the process itself listens."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not any(link.status == "LISTEN" for link in psutil.Process(process.process.pid).net_connections("tcp")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
