@@ -39,7 +39,7 @@ CODES = [
     (["topics", "tail", "t", "--from", "soon"], 2, "--from: 'soon' is no place in a topic"),
     (["topics", "produce", "a b", "--raw"], 2, "'a b' is not a name that a topic can have"),
     (["groups", "reset", "g", "--topic", "t", "--to", "soon"], 2, "--to: 'soon' is no place in a topic"),
-    (["-e", "cloud", "topics", "list"], 2, "the environment 'cloud' does not say how to reach Kafka"),
+    (["-e", "cloud", "topics", "tail", "t"], 2, "the environment 'cloud' does not say how to reach Kafka"),
     (["topics", "tail", "t"], 3, "is not up"),
     (["groups", "list"], 3, "is not up"),
     (["status"], 3, "the environment 'local' is not up\n  next: todoctl up"),
