@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import yaml
 from todoctl.settings import load
 
 VERSION = "3.19.0"
+# A helm that is built without its release flags takes 1.20 for granted.
+KUBERNETES = "1.34.0"
 _PACKAGE = f"helm.sh/helm/v3/cmd/helm@v{VERSION}"
 _FLAGS = f"-s -w -X helm.sh/helm/v3/internal/version.version=v{VERSION}"
 _KUBECONFORM = "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0"
@@ -31,6 +34,7 @@ class Chart:
 
     helm: Path
     folder: Path
+    rendered: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Helm, finished."""
@@ -54,13 +58,18 @@ class Chart:
                 extra.write_text(yaml.safe_dump(dict(values)))
                 files.append(extra)
             given = [argument for file in files for argument in ("--values", str(file))]
-            return self.run("template", "todo", str(self.folder), "--namespace", namespace, *given)
+            return self.run("template", "todo", str(self.folder), "--kube-version", KUBERNETES, "--namespace", namespace, *given)
 
     def render(self, *overlays: str | Path, values: Mapping[str, Any] | None = None) -> list[Object]:
-        """The objects that the chart makes; fails the test where Helm refuses."""
-        done = self.template(*overlays, values=values)
-        assert done.returncode == 0, done.stderr
-        return [document for document in yaml.safe_load_all(done.stdout) if document]
+        """The objects that the chart makes, the caller's own; fails the test where Helm refuses."""
+        key = json.dumps([[str(overlay) for overlay in overlays], values or {}])
+        if key not in self.rendered:
+            done = self.template(*overlays, values=values)
+            assert done.returncode == 0, done.stderr
+            # The parser in C: the one in Python takes longer than Helm.
+            documents = yaml.load_all(done.stdout, Loader=yaml.CSafeLoader)
+            self.rendered[key] = json.dumps([document for document in documents if document])
+        return list(json.loads(self.rendered[key]))
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:

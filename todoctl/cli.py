@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("db", "Show or migrate the database schema."),
         ("mail", "List, show and open the mails that the local sink keeps."),
     ),
+    "Release": (("images", "Build the images of the services."),),
     "Setup": (
         ("tools", "List or install the programs that the local environment runs."),
         ("env", "List environments and show where each setting comes from."),

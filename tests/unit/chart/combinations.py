@@ -19,7 +19,7 @@ _EVERYTHING = merged(
     nested("kubernetes.ingress.enabled", True),
     nested("kubernetes.monitoring.enabled", True),
     nested("kubernetes.traceCollector", {"address": "otel:4317", "protocol": "grpc"}),
-    nested("kubernetes.images", {"pullSecrets": ["registry"], "digests": {name: DIGEST for name in SERVICES}}),
+    nested("kubernetes.images", {"pullSecrets": ["registry"], "digests": dict.fromkeys(SERVICES, DIGEST)}),
 )
 
 # Name → overlays of the chart, and values on top.
@@ -31,7 +31,9 @@ COMBINATIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "local with everything": (("values-local.yaml",), _EVERYTHING),
     "cloud with Strimzi": (
         ("values-cloud.yaml",),
-        nested("kubernetes.kafka", {"brokers": "", "strimzi": {"enabled": True}, "network": {"cidrs": [], "ports": []}}),
+        nested(
+            "kubernetes.kafka", {"brokers": "", "strimzi": {"enabled": True}, "network": {"cidrs": [], "ports": []}}
+        ),
     ),
     "an older Strimzi": ((), nested("kubernetes.kafka.strimzi.apiVersion", "kafka.strimzi.io/v1beta2")),
     "versions of Kafka": ((), nested("kubernetes.kafka.strimzi", {"version": "4.1.1", "metadataVersion": "4.1-IV1"})),
@@ -50,7 +52,10 @@ COMBINATIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "an open broker": ((), nested("kubernetes.kafka.security", "PLAINTEXT")),
     "a plain mechanism": ((), nested("kubernetes.kafka.mechanism", "PLAIN")),
     "lasting mails": (("values-local.yaml",), nested("kubernetes.mail.development.storage.type", "persistent-claim")),
-    "a passing database": (("values-local.yaml",), nested("kubernetes.postgresql.development.storage.type", "ephemeral")),
+    "a passing database": (
+        ("values-local.yaml",),
+        nested("kubernetes.postgresql.development.storage.type", "ephemeral"),
+    ),
     "more settings": ((), nested("kubernetes.workloads.api.env", {"LOG_LEVEL": "debug", "RATE_LIMIT_PER_SECOND": "5"})),
     "a few may come in": (
         ("values-cloud.yaml",),

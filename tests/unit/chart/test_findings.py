@@ -63,20 +63,14 @@ def _pod_findings(pod: Object) -> Iterator[str]:
 
 
 def _container_findings(container: Object) -> Iterator[str]:
-    security, resources = container.get("securityContext", {}), container.get("resources", {})
+    yield from _resource_findings(container.get("resources", {}))
+    security = container.get("securityContext", {})
     if security.get("allowPrivilegeEscalation") is not False or security.get("privileged"):
         yield "may become more than it is"
     if security.get("capabilities") != {"drop": ["ALL"]}:
         yield "keeps capabilities"
     if not security.get("readOnlyRootFilesystem"):
         yield "can write to its image"
-    for kind in ("requests", "limits"):
-        if set(resources.get(kind, {})) < {"cpu", "memory"}:
-            yield f"has no {kind}"
-    if "requests" in resources and "limits" in resources:
-        for what in ("cpu", "memory"):
-            if amount(resources["requests"][what]) > amount(resources["limits"][what]):
-                yield f"requests more {what} than its limit"
     if re.search(r":latest$|^[^:@]+$", container["image"]):
         yield f"image {container['image']} has no version"
     for variable in container.get("env", []):
@@ -84,6 +78,16 @@ def _container_findings(container: Object) -> Iterator[str]:
             yield f"{variable['name']} is in clear text"
     if any("hostPort" in port for port in container.get("ports", [])):
         yield "opens a port of the node"
+
+
+def _resource_findings(resources: Object) -> Iterator[str]:
+    for kind in ("requests", "limits"):
+        if set(resources.get(kind, {})) < {"cpu", "memory"}:
+            yield f"has no {kind}"
+    if "requests" in resources and "limits" in resources:
+        for what in ("cpu", "memory"):
+            if amount(resources["requests"][what]) > amount(resources["limits"][what]):
+                yield f"requests more {what} than its limit"
 
 
 def _is_clear(variable: Object) -> bool:
@@ -177,7 +181,10 @@ def test_sidecars_are_as_restricted_and_bounded(chart: Chart) -> None:
         for what in ("cpu", "memory"):
             request, limit = (notes[f"dapr.io/sidecar-{what}-{kind}"] for kind in ("request", "limit"))
             assert 0 < amount(request) <= amount(limit)
-        go, limit = notes["dapr.io/env"].removeprefix("GOMEMLIMIT=").removesuffix("B"), notes["dapr.io/sidecar-memory-limit"]
+        go, limit = (
+            notes["dapr.io/env"].removeprefix("GOMEMLIMIT=").removesuffix("B"),
+            notes["dapr.io/sidecar-memory-limit"],
+        )
         assert 0.85 * amount(limit) < amount(go) < amount(limit)
         assert all(isinstance(value, str) for value in notes.values())
 
@@ -221,7 +228,7 @@ def test_the_local_overlay_fits_a_laptop(chart: Chart) -> None:
 
 def test_a_release_by_digest_has_no_tag_left(chart: Chart) -> None:
     """With a digest for each image, nothing that runs is named by a tag."""
-    digests = {name: DIGEST for name in (*SERVICES, "migrations")}
+    digests = dict.fromkeys((*SERVICES, "migrations"), DIGEST)
     objects = chart.render("values-cloud.yaml", values=nested("kubernetes.images.digests", digests))
     images = {container["image"] for _, pod in pods(objects) for container in containers(pod)}
     assert all(f"@{DIGEST}" in image for image in images)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm import Chart, Object, merged, nested
+from tests.helm import KUBERNETES, Chart, Object, merged, nested
 from tests.unit.chart.combinations import COMBINATIONS, DIGEST
 from todoctl.adapters.chart import read_values
 from todoctl.core.topics import wanted_topics
@@ -35,7 +35,7 @@ def test_every_combination_renders_without_a_warning(chart: Chart, name: str) ->
 @pytest.mark.parametrize("overlay", ["values-local.yaml", "values-cloud.yaml"])
 def test_lint_has_nothing_to_say(chart: Chart, overlay: str) -> None:
     """Strict, so that a warning would count."""
-    done = chart.run("lint", "--strict", str(chart.folder), "--values", str(chart.folder / overlay))
+    done = chart.run("lint", "--strict", "--kube-version", KUBERNETES, str(chart.folder), "--values", str(chart.folder / overlay))
     assert done.returncode == 0, done.stdout
 
 
@@ -179,7 +179,12 @@ def test_a_secret_has_one_source(chart: Chart) -> None:
     overlays, values = COMBINATIONS["sealed secrets"]
     sealed_objects = chart.render(*overlays, values=values)
     assert set(of(sealed_objects, "SealedSecret")) == {
-        "todo-database", "todo-dapr-token", "todo-app-token", "todo-service-token", "smtp", "todo-kafka",
+        "todo-database",
+        "todo-dapr-token",
+        "todo-app-token",
+        "todo-service-token",
+        "smtp",
+        "todo-kafka",
     }
     assert not of(sealed_objects, "Secret")
     local = chart.render("values-local.yaml")
@@ -207,10 +212,18 @@ def test_strimzi_gets_three_nodes_and_two_accounts(chart: Chart) -> None:
     assert (pool["spec"]["replicas"], set(pool["spec"]["roles"])) == (3, {"broker", "controller"})
     users = of(objects, "KafkaUser")
     acls = users["todo"]["spec"]["authorization"]["acls"]
-    assert {acl["resource"]["name"] for acl in acls if acl["resource"]["type"] == "topic"} == set(of(objects, "KafkaTopic"))
+    assert {acl["resource"]["name"] for acl in acls if acl["resource"]["type"] == "topic"} == set(
+        of(objects, "KafkaTopic")
+    )
     assert not [acl for acl in acls if acl["resource"]["name"] == "*"]
-    assert {(a["resource"]["name"], a["resource"]["patternType"]) for a in acls if a["resource"]["type"] == "group"} == {
-        ("api", "literal"), ("audit", "literal"), ("notification", "literal"), ("recurring", "literal"), ("sync", "prefix"),
+    assert {
+        (a["resource"]["name"], a["resource"]["patternType"]) for a in acls if a["resource"]["type"] == "group"
+    } == {
+        ("api", "literal"),
+        ("audit", "literal"),
+        ("notification", "literal"),
+        ("recurring", "literal"),
+        ("sync", "prefix"),
     }
     assert {o["apiVersion"] for o in objects if o["kind"].startswith("Kafka")} == {"kafka.strimzi.io/v1"}
     kept = [o for o in objects if o["kind"].startswith("Kafka")]
@@ -247,7 +260,9 @@ def test_development_servers_are_for_development(chart: Chart) -> None:
 
 def test_prometheus_is_told_where_to_look(chart: Chart) -> None:
     """Services, sidecars and Strimzi's pods, with the labels that its operator selects by; nothing unless asked."""
-    objects = chart.render(values=merged(nested("kubernetes.monitoring", {"enabled": True, "labels": {"release": "m"}})))
+    objects = chart.render(
+        values=merged(nested("kubernetes.monitoring", {"enabled": True, "labels": {"release": "m"}}))
+    )
     monitors = {**of(objects, "ServiceMonitor"), **of(objects, "PodMonitor")}
     assert set(monitors) == {"services", "sidecars", "kafka"}
     assert all(item["metadata"]["labels"]["release"] == "m" for item in monitors.values())
