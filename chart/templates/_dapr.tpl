@@ -154,7 +154,12 @@ metadata:
   labels:
     {{- include "todo.labels" (dict "root" .root "component" .name) | nindent 4 }}
 spec:
-  mtls: {enabled: true, workloadCertTTL: {{ $sidecars.workloadCertTtl }}, allowedClockSkew: 15m}
+  mtls:
+    enabled: true
+    workloadCertTTL: {{ $sidecars.workloadCertTtl }}
+    allowedClockSkew: 15m
+    sentryAddress: dapr-sentry.{{ $sidecars.controlPlaneNamespace }}.svc:443
+    controlPlaneTrustDomain: {{ $sidecars.controlPlaneTrustDomain }}
   tracing:
     samplingRate: {{ $values.dapr.tracing.samplingRate | toString | quote }}
     {{- if and $collector.address (eq $collector.protocol "zipkin") }}

@@ -55,7 +55,7 @@
 
 {{/* Pods' own ports, not those of Services: policies are applied after the translation. dict "root" "service". */}}
 {{- define "todo.toControlPlane" -}}
-{{- $namespace := .root.Values.kubernetes.networkPolicies.daprNamespace -}}
+{{- $namespace := .root.Values.kubernetes.sidecars.controlPlaneNamespace -}}
 {{- $flows := dict "dapr-operator" 6500 "dapr-sentry" 50001 -}}
 {{- if .service.jobs }}{{ $_ := set $flows "dapr-scheduler-server" 50006 }}{{ end -}}
 {{- range $app, $port := $flows }}

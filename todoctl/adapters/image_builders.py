@@ -41,7 +41,7 @@ class Builder:
         else:
             # Without a daemon, in a container or as root: no namespace of its own may be to be had.
             verb = ["build", f"--timestamp={_EPOCH}", "--format=oci"]
-            verb += ["--isolation=chroot", "--network=host"] if self.name == "buildah" else []
+            verb += ["--layers", "--isolation=chroot", "--network=host"] if self.name == "buildah" else []
         return [
             str(self.program), *self.options, *verb, *given, f"--iidfile={id_file}", f"--tag={reference}", str(context),
         ]  # fmt: skip

@@ -227,7 +227,6 @@ class NetworkPolicies(Section):
     """Nothing may reach anything but what is listed; the namespaces and addresses of those that others run."""
 
     enabled: bool
-    dapr_namespace: Object
     dns_namespace: Object
     dns_labels: Text
     api_server: Peers
@@ -270,6 +269,8 @@ class SidecarSettings(Section):
 
     image: str
     shutdown_seconds: Seconds
+    control_plane_namespace: Object
+    control_plane_trust_domain: str
     workload_cert_ttl: str
     trust_domain: Name
 

@@ -113,4 +113,6 @@ def context(source: Path, vendor: Path | None) -> Iterator[Path]:
 def _arguments(request: Request, image: Image) -> dict[str, str]:
     base = {"BASE_IMAGE": request.base_image} if request.base_image else {}
     port = {"PORT": str(image.port)} if image.port else {}
-    return {"SERVICE": image.service, **port, **base}
+    # The images of one lock have their libraries in one layer.
+    lock = image.service if f"{image.service}.lock" in _LOCKS else "services"
+    return {"SERVICE": image.service, "LOCK": lock, **port, **base}
