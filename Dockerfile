@@ -45,6 +45,6 @@ ENV PYTHONPATH=/app:/opt/site PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRIT
     SERVICE=${SERVICE} WEB_VENDOR=/app/vendor
 LABEL org.opencontainers.image.title="todo-${SERVICE}" org.opencontainers.image.licenses="Apache-2.0"
 WORKDIR /app
-USER 10001:10001
+USER 65532:65532
 EXPOSE ${PORT}
 CMD exec python -m services.${SERVICE}

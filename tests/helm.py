@@ -58,7 +58,9 @@ class Chart:
                 extra.write_text(yaml.safe_dump(dict(values)))
                 files.append(extra)
             given = [argument for file in files for argument in ("--values", str(file))]
-            return self.run("template", "todo", str(self.folder), "--kube-version", KUBERNETES, "--namespace", namespace, *given)
+            return self.run(
+                "template", "todo", str(self.folder), "--kube-version", KUBERNETES, "--namespace", namespace, *given
+            )
 
     def render(self, *overlays: str | Path, values: Mapping[str, Any] | None = None) -> list[Object]:
         """The objects that the chart makes, the caller's own; fails the test where Helm refuses."""

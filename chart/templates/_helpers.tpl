@@ -50,12 +50,12 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* What Pod Security "restricted" asks of a pod, for our own images' user. */}}
+{{/* What Pod Security "restricted" asks of a pod. The user is the one that daprd insists on, and our images have the same. */}}
 {{- define "todo.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 

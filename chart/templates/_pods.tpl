@@ -21,6 +21,10 @@ dapr.io/sidecar-cpu-request: {{ .workload.sidecar.requests.cpu | quote }}
 dapr.io/sidecar-cpu-limit: {{ .workload.sidecar.limits.cpu | quote }}
 dapr.io/sidecar-memory-request: {{ .workload.sidecar.requests.memory | quote }}
 dapr.io/sidecar-memory-limit: {{ .workload.sidecar.limits.memory | quote }}
+# It listens only once the control plane has answered and its components are open; a slow one is no reason to end it.
+dapr.io/sidecar-liveness-probe-timeout-seconds: "5"
+dapr.io/sidecar-liveness-probe-threshold: "10"
+dapr.io/sidecar-readiness-probe-timeout-seconds: "5"
 dapr.io/env: GOMEMLIMIT={{ include "todo.goMemory" .workload.sidecar.limits.memory }}
 # Told to stop, it stops reading topics at once and serves the service until that is done.
 dapr.io/block-shutdown-duration: {{ include "todo.serviceSeconds" .workload }}s

@@ -35,7 +35,9 @@ def test_every_combination_renders_without_a_warning(chart: Chart, name: str) ->
 @pytest.mark.parametrize("overlay", ["values-local.yaml", "values-cloud.yaml"])
 def test_lint_has_nothing_to_say(chart: Chart, overlay: str) -> None:
     """Strict, so that a warning would count."""
-    done = chart.run("lint", "--strict", "--kube-version", KUBERNETES, str(chart.folder), "--values", str(chart.folder / overlay))
+    done = chart.run(
+        "lint", "--strict", "--kube-version", KUBERNETES, str(chart.folder), "--values", str(chart.folder / overlay)
+    )
     assert done.returncode == 0, done.stdout
 
 
