@@ -56,6 +56,8 @@ auth: {secretStore: kubernetes}
 spec:
   type: pubsub.kafka
   version: v1
+  # Dapr's own 5 s are short for a broker at the other end of a region, and a sidecar ends when they are over.
+  initTimeout: 30s
   metadata:
     {{- include "todo.kafkaConnection" . | nindent 4 }}
     {{- include "todo.metadata" (dict "metadata" .Values.dapr.pubsub.metadata) | nindent 4 }}
@@ -85,6 +87,8 @@ auth: {secretStore: kubernetes}
 spec:
   type: pubsub.kafka
   version: v1
+  # Dapr's own 5 s are short for a broker at the other end of a region, and a sidecar ends when they are over.
+  initTimeout: 30s
   metadata:
     {{- include "todo.kafkaConnection" .root | nindent 4 }}
     {{- include "todo.metadata" (dict "metadata" .root.Values.dapr.pubsub.metadata "without" "initialOffset") | nindent 4 }}
@@ -108,6 +112,7 @@ auth: {secretStore: kubernetes}
 spec:
   type: state.postgresql
   version: v2
+  initTimeout: 30s
   metadata:
     {{- include "todo.metadata" (dict "metadata" .Values.dapr.statestore.metadata) | nindent 4 }}
     - {name: tablePrefix, value: {{ .Values.dapr.statestore.tablePrefix }}}
