@@ -245,16 +245,12 @@ spec:
   policies:
     timeouts:
       answer: {{ int $resiliency.timeoutSeconds }}s
-    circuitBreakers:
-      service:
-        maxRequests: 1
-        timeout: {{ int $resiliency.circuitBreaker.openSeconds }}s
-        trip: consecutiveFailures >= {{ int $resiliency.circuitBreaker.failures }}
   targets:
-    # No retry: who calls knows what may be said twice. No inbound policy: our consumers decide on failures.
+    # No retry: who calls knows what may be said twice. No circuit breaker: every answer of 4xx counts as a failure there, so
+    # that wrong passwords would close the door for all. No inbound policy: our consumers decide on failures.
     apps:
       {{- range $name, $_ := .Values.services }}
-      {{ $name }}: {timeout: answer, circuitBreaker: service}
+      {{ $name }}: {timeout: answer}
       {{- end }}
     components:
       {{ .Values.dapr.statestore.name }}:

@@ -250,18 +250,10 @@ class TraceCollector(Section):
     network: Peers
 
 
-class CircuitBreaker(Section):
-    """Calls to a service stop for a while after so many failures in a row."""
-
-    failures: Annotated[int, Field(ge=1)]
-    open_seconds: Seconds
-
-
 class Resiliency(Section):
     """Of calls between services and to components; deliveries have none, because our code decides on failures."""
 
     timeout_seconds: Seconds
-    circuit_breaker: CircuitBreaker
 
 
 class SidecarSettings(Section):
