@@ -180,12 +180,12 @@ def _make_topics(outside: Outside, values: Values) -> bool:
     try:
         for future in client.create_topics(topics, request_timeout=20).values():
             future.result(30)
-        return True
     except KafkaException:
         # Not there yet, or an earlier attempt was answered too late.
         with suppress(KafkaException):
             return set(client.list_topics(timeout=5).topics) >= {topic.topic for topic in topics}
         return False
+    return True
 
 
 def _until(done: Callable[[], bool], *, seconds: float = 300) -> None:
