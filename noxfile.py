@@ -52,6 +52,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Guards of the services taken out of a copy, one at a time: each must be missed by a test."""
+    _install(session)
+    session.run("pytest", "tests/faults", *session.posargs)
+
+
+@nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """Write the generated pages and contracts anew."""
     _install(session)

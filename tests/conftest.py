@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--recurrence-cases", type=int, default=20_000, help="cases to compare with the recurrence oracle (%(default)s)"
     )
+    group.addoption("--million", action="store_true", help="plans of queries among a million tasks, not 20,000")
     group.addoption(
         "--recurrence-seed", type=int, default=None, help="repeat the cases of an earlier run (a fresh seed each run)"
     )
@@ -30,9 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--update-golden", action="store_true", help="write the golden files anew instead of comparing with them"
     )
     group.addoption(
-        "--kill-tasks", type=int, default=60, help="recurring tasks completed while parts are killed (%(default)s; 500)"
+        "--kill-writes", type=int, default=200, help="mixed writes while parts are killed (%(default)s; 1000)"
     )
-    group.addoption("--kill-clients", type=int, default=6, help="clients that complete them (%(default)s; 20)")
+    group.addoption("--replay-kills", type=int, default=20, help="kills of a replay of dead letters (%(default)s; 100)")
+    group.addoption(
+        "--schemathesis-cases", type=int, default=0, help="requests that Schemathesis makes (a few hundred; 20000)"
+    )
+    group.addoption("--attack-packets", type=int, default=3000, help="malformed socket packets (%(default)s; 100000)")
+    group.addoption("--kill-clients", type=int, default=6, help="clients that write (%(default)s; 20)")
+    group.addoption("--kill-seed", type=int, default=1, help="repeat another mix of writes (%(default)s)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

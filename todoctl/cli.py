@@ -31,9 +31,24 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("open", "Print every address; on a terminal open the page."),
         ("smoke", "Play the main job through the public API and show its timeline."),
     ),
+    "Releases": (
+        ("deploy", "Make a release of the code and values at hand and switch to it, service by service."),
+        ("diff", "Show what a deploy, or going back to a release, would change, with its risks."),
+        ("history", "List the releases: what, when, by whom, and what became of each."),
+        ("rollback", "Go back to an earlier release, when it can live with what there is now."),
+        ("unlock", "Repair a release whose deploy was killed: what ran before runs again."),
+    ),
+    "Kafka": (
+        ("topics", "List, describe, apply, tail and append to topics; show lag."),
+        ("groups", "List, describe and move consumer groups."),
+        ("dlq", "See dead letters, and repair them: list, plan, replay."),
+        ("trace", "Follow a task, event, request or letter everywhere, and name the gap."),
+    ),
     "Data": (
         ("db", "Show or migrate the database schema."),
         ("mail", "List, show and open the mails that the local sink keeps."),
+        ("users", "Make a user an operator, or take that back."),
+        ("verify", "Prove that what is kept is whole: the audit log."),
     ),
     "Release": (("images", "Build the images of the services."),),
     "Setup": (

@@ -87,6 +87,34 @@ def write(line: str, *, now: bool = False) -> None:
         sys.stdout.flush()
 
 
+def write_bytes(data: bytes) -> None:
+    """Write bytes to stdout exactly as they are, at once; for output that asks for a record's own bytes."""
+    sys.stdout.flush()
+    out = sys.stdout.buffer
+    out.write(data)
+    out.flush()
+
+
+def write_text(text: str) -> None:
+    """Write text of data to a terminal, at once: its own lines, control characters made visible."""
+    sys.stdout.write(clean(text))
+    sys.stdout.flush()
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines of a result to stdout in one piece and at once, each as `write` does."""
+    if text := "".join(f"{_one(line)}\n" for line in lines):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def width() -> int | None:
+    """How many columns stdout's terminal has; None where it is no terminal."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def _one(line: str) -> str:
     """One line's text: what it goes on with is indented, so that data can't look like a line of ours."""
     return clean(line).replace("\n", "\n  │ ")

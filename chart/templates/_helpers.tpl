@@ -125,3 +125,13 @@ capabilities: {drop: [ALL]}
 {{- fail (printf "kubernetes.workloads: a sidecar's memory limit is %s; write whole Mi or Gi" .) -}}
 {{- end -}}
 {{- end }}
+
+{{/* The topics that a service writes or reads, as a YAML list; the others are todoctl's own. */}}
+{{- define "todo.usedTopics" -}}
+{{- $topics := list -}}
+{{- range .Values.services -}}
+{{- $topics = concat $topics (default list .publishes) -}}
+{{- range default list .subscribes -}}{{- $topics = append $topics .topic -}}{{- end -}}
+{{- end -}}
+{{- toYaml (uniq $topics | sortAlpha) -}}
+{{- end }}

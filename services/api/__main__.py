@@ -7,6 +7,7 @@ import sys
 
 from prometheus_client import REGISTRY
 
+from services.api import queries
 from services.api.app import create_app
 from services.api.pages import WebSettings
 from services.common.database import Database
@@ -19,7 +20,7 @@ def main() -> None:
     """Serve until told to stop."""
     try:
         settings = ServiceSettings.from_environ(os.environ)
-        database = Database(settings.needed_database_url, name=settings.service_name)
+        database = Database(settings.needed_database_url, name=settings.service_name, planning=queries.PLANNING)
         sidecar = Sidecar.from_settings(settings)
         web = WebSettings.from_environ(os.environ)
         app = create_app(settings=settings, sidecar=sidecar, database=database, registry=REGISTRY, web=web)

@@ -67,6 +67,7 @@ def create_app(
         registry=registry,
         checks={"database": database_check(database), "sidecar": sidecar_check(sidecar)},
         lifespan=lifespan,
+        openapi=settings.openapi,
     )
     # A path with a slash too many is another path, not a redirect.
     app.router.redirect_slashes = False

@@ -1,4 +1,4 @@
-"""The tables of schema `api`, mapped; migration 0002 creates them and docs/data-model.md describes them."""
+"""The tables of schema `api`, mapped; migrations 0002 and 0004 create them and docs/data-model.md describes them."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ class Task(Base):
     priority: Mapped[str] = mapped_column(String(10))
     priority_rank: Mapped[int] = mapped_column(SmallInteger, Computed("(generated)"), deferred=True)
     tags: Mapped[list[str]]
+    tag_keys: Mapped[list[str]] = mapped_column(Computed("(generated)"), deferred=True)
     due_date: Mapped[datetime | None]
     zone: Mapped[str]
     reminder_offset: Mapped[timedelta | None]

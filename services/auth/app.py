@@ -46,7 +46,7 @@ def create_app(
         await database.aclose()
 
     checks = {"database": database_check(database), "sidecar": sidecar_check(sidecar)}
-    app = make_app(title="auth", registry=registry, checks=checks, lifespan=lifespan)
+    app = make_app(title="auth", registry=registry, checks=checks, lifespan=lifespan, openapi=settings.openapi)
     app.state.verifier = TokenVerifier(
         keys, issuer=settings.token_issuer, audience=settings.token_audience, clock=clock
     )

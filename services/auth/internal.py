@@ -14,6 +14,7 @@ from services.auth.models import User
 from services.auth.schemas import RoleChange, UserDetails
 from services.auth.store import Store
 from services.common.guard import Guard
+from services.common.openapi import refusals
 from services.common.problems import Problem, field_problem
 
 UserId = Annotated[int, Path(ge=1, le=2**63 - 1)]
@@ -23,12 +24,14 @@ def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Gu
     """The internal routes, all behind `guard`."""
     routes = APIRouter(prefix="/internal", dependencies=[Depends(guard)])
 
-    @routes.get("/users/{user_id}")
+    @routes.get("/users/{user_id}", responses=refusals(404))
     async def user_details(user_id: UserId) -> UserDetails:
+        """Read a user's account."""
         return UserDetails.of(_found(await store.by_id(user_id)))
 
-    @routes.put("/users/by-email/{email}/role")
+    @routes.put("/users/by-email/{email:path}/role", responses=refusals(404))
     async def set_role(email: str, body: RoleChange) -> UserDetails:
+        """Give a user a role."""
         try:
             address = normalise_email(email)
         except ValueError as error:
@@ -37,6 +40,7 @@ def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Gu
 
     @routes.post("/keys/rotate")
     async def rotate() -> dict[str, Any]:
+        """Begin with a new signing key."""
         key = await keys.rotate()
         return {"kid": key.kid, "signs_from": key.signs_from.isoformat()}
 

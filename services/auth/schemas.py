@@ -23,8 +23,13 @@ def _encodable(password: SecretStr) -> SecretStr:
     return password
 
 
-Email = Annotated[str, Field(max_length=300), AfterValidator(normalise_email)]
-Zone = Annotated[str, Field(max_length=64), AfterValidator(_known_zone)]
+Email = Annotated[
+    str,
+    Field(max_length=300, json_schema_extra={"format": "email", "examples": ["ann@example.org"]}),
+    AfterValidator(normalise_email),
+]
+_ZONE = {"format": "iana-time-zone", "examples": ["Europe/Berlin", "UTC"]}
+Zone = Annotated[str, Field(max_length=64, json_schema_extra=_ZONE), AfterValidator(_known_zone)]
 Password = Annotated[SecretStr, Field(max_length=256), AfterValidator(_encodable)]
 Role = Literal["user", "operator"]
 

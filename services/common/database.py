@@ -23,9 +23,12 @@ class DatabaseUnavailable(Unavailable):
 
 
 class Database:
-    """A pool of connections; it connects at first use and finds its way back after an outage."""
+    """A pool of connections; it connects at first use and finds its way back after an outage.
 
-    def __init__(self, url: str, *, name: str, size: int = 10, seconds: float = 8.0) -> None:
+    `planning` has further server options for each session, such as `-c enable_seqscan=off`.
+    """
+
+    def __init__(self, url: str, *, name: str, size: int = 10, seconds: float = 8.0, planning: str = "") -> None:
         self._seconds = seconds
         self._engine = create_async_engine(
             engine_url(url),
@@ -37,7 +40,7 @@ class Database:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": 3,
-                "options": _OPTIONS,
+                "options": f"{_OPTIONS} {planning}",
                 "application_name": name,
                 "tcp_user_timeout": 5000,
             },

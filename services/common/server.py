@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 from types import FrameType
@@ -10,26 +11,41 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from services.common import listener as listeners
 from services.common import logs
 from services.common.protocol import BoundedProtocol
 from services.common.settings import ServiceSettings
 
 
 class _Server(uvicorn.Server):
-    """Answers 503 on /readyz from the first SIGTERM on, and stops listening `drain` seconds later."""
+    """Answers 503 on /readyz from the first SIGTERM on, and stops listening `drain` seconds later.
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, drain: float) -> None:
+    Meanwhile each answer closes its connection, so that kept ones move on, and new ones go to a neighbour on the port.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, drain: float, shared: socket.socket | None) -> None:
         super().__init__(config)
-        self._app, self._drain = app, drain
+        self._app, self._drain, self._shared = app, drain, shared
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        super().run(sockets or ([self._shared] if self._shared else None))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         first = not self._app.state.draining
         self._app.state.draining = True
         if first and self._drain and sig == signal.SIGTERM:
+            self._see_off()
             # A balancer needs this long to see that we are not ready; a second signal does not wait for it.
             asyncio.get_running_loop().call_later(self._drain, super().handle_exit, sig, frame)
         else:
             super().handle_exit(sig, frame)
+
+    def _see_off(self) -> None:
+        self.config.encoded_headers.append((b"connection", b"close"))
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        if self._shared is not None:
+            with contextlib.suppress(OSError):
+                listeners.leave_to_neighbour(self._shared)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._app.state.farewell is not None:
@@ -73,4 +89,5 @@ def make_server(app: FastAPI, settings: ServiceSettings, *, socket_bytes: int = 
         ws_ping_interval=None,
         ws_per_message_deflate=False,
     )
-    return _Server(config, app, settings.drain_seconds)
+    shared = listeners.shared(settings.host, settings.port) if settings.shares_port else None
+    return _Server(config, app, settings.drain_seconds, shared)

@@ -35,6 +35,8 @@ class ServiceSettings:
     rate_limit_per_second: float = 50.0
     drain_seconds: float = 0.0
     graceful_seconds: int = 3
+    shares_port: bool = False
+    openapi: bool = False
 
     @property
     def needed_database_url(self) -> str:
@@ -75,6 +77,8 @@ class ServiceSettings:
             rate_limit_per_second=number(environ, "RATE_LIMIT_PER_SECOND", cls.rate_limit_per_second),
             drain_seconds=number(environ, "DRAIN_SECONDS", cls.drain_seconds),
             graceful_seconds=int(number(environ, "GRACEFUL_SECONDS", cls.graceful_seconds)),
+            shares_port=_one_of("SHARE_PORT", environ.get("SHARE_PORT") or "no", ("yes", "no")) == "yes",
+            openapi=_one_of("OPENAPI", environ.get("OPENAPI") or "off", ("on", "off")) == "on",
         )
 
 

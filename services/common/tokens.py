@@ -14,6 +14,8 @@ from typing import Annotated, Any, Protocol, Self
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import Depends, Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from services.common.context import user_id
 from services.common.jwks import JwksCache, jwks_through
@@ -132,14 +134,20 @@ def bearer(verifier: TokenVerifier) -> Callable[[Request], Awaitable[Principal]]
     return principal
 
 
-async def _principal(request: Request) -> Principal:
-    verifier: TokenVerifier = request.app.state.verifier
-    return await bearer(verifier)(request)
+class _AccessToken(SecurityBase):
+    """The principal of a request, and the scheme in the OpenAPI document."""
+
+    scheme_name = "accessToken"
+    model = HTTPBearer(bearerFormat="JWT", description="From POST /api/auth/login.")
+
+    async def __call__(self, request: Request) -> Principal:
+        verifier: TokenVerifier = request.app.state.verifier
+        return await bearer(verifier)(request)
 
 
 # For routes: `async def route(caller: CurrentUser)`; the application has `app.state.verifier`.
 # At module level, because FastAPI can't resolve a postponed annotation that names a local variable.
-CurrentUser = Annotated[Principal, Depends(_principal)]
+CurrentUser = Annotated[Principal, Depends(_AccessToken())]
 
 
 def bearer_token(request: Request) -> str:

@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from services.contracts.compatibility import shape
 from services.contracts.generate import TOPICS_FILE, files, values_file
+from todoctl.core.compatibility import shape
 from todoctl.core.events import SCHEMA_VERSION
 
 HERE = Path(__file__).parent

@@ -29,8 +29,13 @@ SCHEMAS: dict[str, tuple[str, type[BaseModel]]] = {
 }
 TOPICS_FILE = "kafka-topics.yaml"
 
+# Whether the topic is compacted → what lies on it: events, or the operators' decisions about dead letters.
+_CONTENT = {
+    False: {"key": "the user's id, as text", "value": "a CloudEvents 1.0 envelope in JSON (structured mode)"},
+    True: {"key": "cluster id/topic id/partition/offset of a dead letter", "value": "a decision about it, in JSON"},
+}
+
 _HEADER = "# Generated from chart/values.yaml by `python -m services.contracts`; change it there.\n"
-_MILLISECONDS_PER_HOUR = 3_600_000
 
 
 def files(values: dict[str, Any]) -> dict[str, str]:
@@ -70,14 +75,12 @@ def _topic(values: Values, name: str) -> dict[str, Any]:
     return {
         "partitions": topic.partitions,
         "replication": values.kafka.replication,
-        "key": "the user's id, as text",
-        "value": "a CloudEvents 1.0 envelope in JSON (structured mode)",
+        **_CONTENT[topic.compacted],
         "schema": SCHEMAS[name][0] if name in SCHEMAS else None,
         "producers": [service for service, entry in users if name in entry.publishes],
         "consumers": [service for service, entry in users if name in {item.topic for item in entry.subscribes}],
         "config": {
-            "retention.ms": topic.retention_hours * _MILLISECONDS_PER_HOUR,
-            "cleanup.policy": "delete",
+            **{key: int(value) if value.isdigit() else value for key, value in topic.cleanup.items()},
             "min.insync.replicas": values.kafka.min_in_sync_replicas,
             "max.message.bytes": values.max_message_bytes(name),
         },

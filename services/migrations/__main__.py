@@ -35,6 +35,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             print(json.dumps({"accounts": accounts.ensure(url, accounts.wanted(environ))}))
         else:
             print(json.dumps(asdict(_run(asked.command, url, asked.revision))))
+    except runner.UnknownRevisionError as error:
+        parser.error(str(error))
     except (SQLAlchemyError, PostgresError, CommandError, runner.MigrationRefusedError, ValueError) as error:
         print(f"{asked.command} failed: {error}", file=sys.stderr)
         return 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -16,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from services.common.database import engine_url
 from services.common.locks import Lock
+from services.migrations.description import alembic_config
 
 _OPTIONS = {
     "connect_timeout": 5,
@@ -27,6 +27,10 @@ _OPTIONS = {
 
 class MigrationRefusedError(Exception):
     """The database is at a revision that this release doesn't know."""
+
+
+class UnknownRevisionError(ValueError):
+    """No migration of this release has that revision."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ def upgrade(url: str, revision: str = "head") -> Status:
     """Bring the database up to `revision`; nothing happens when it is there already."""
     with _alone(url) as config:
         _require_known(config)
+        _require_one_of_ours(config, revision)
         command.upgrade(config, revision)
         return _status(config)
 
@@ -50,6 +55,7 @@ def downgrade(url: str, revision: str) -> Status:
     """Take the database back to `revision`; `base` is before the first one."""
     with _alone(url) as config:
         _require_known(config)
+        _require_one_of_ours(config, revision)
         command.downgrade(config, revision)
         return _status(config)
 
@@ -64,8 +70,7 @@ def status(url: str) -> Status:
 def _connected(url: str) -> Iterator[Config]:
     engine = create_engine(engine_url(url), poolclass=NullPool, connect_args=_OPTIONS)
     with engine.connect() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+        config = alembic_config()
         config.attributes["connection"] = connection
         yield config
 
@@ -95,10 +100,19 @@ def _status(config: Config) -> Status:
     return Status(current, head, tuple(later))
 
 
+def _known(config: Config) -> list[str]:
+    return sorted(script.revision for script in ScriptDirectory.from_config(config).walk_revisions())
+
+
+def _require_one_of_ours(config: Config, revision: str) -> None:
+    allowed = ("base", *_known(config), "head")
+    if revision not in allowed:
+        raise UnknownRevisionError(f"there is no revision {revision!r}; there are {', '.join(allowed)}")
+
+
 def _require_known(config: Config) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     found = _status(config)
-    if found.current is not None and found.current not in known:
+    if found.current is not None and found.current not in _known(config):
         raise MigrationRefusedError(
             f"the database is at revision {found.current}; this release knows up to {found.head} and leaves it alone"
         )

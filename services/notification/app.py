@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry, Counter
 
 from services.common.breaker import Clock
-from services.common.consumer import EVENT_BODY_LIMIT, BulkRoute, Consumer, EventMetrics, consumer_check
+from services.common.consumer import EVENT_BODY_LIMIT, MANY_EVENTS, BulkRoute, Consumer, EventMetrics, consumer_check
 from services.common.delivery import read_event
 from services.common.guard import require_app_token
 from services.common.letters import Letters
@@ -59,8 +59,16 @@ def create_app(
 
     checks = {"sidecar": sidecar_check(sidecar), "consumer": consumer_check(consumer)}
     app = make_app(
-        title="notification", registry=registry, checks=checks, lifespan=lifespan, body_limit=EVENT_BODY_LIMIT
+        title="notification",
+        registry=registry,
+        checks=checks,
+        lifespan=lifespan,
+        body_limit=EVENT_BODY_LIMIT,
+        openapi=settings.openapi,
     )
     guard = Depends(require_app_token(settings.app_api_token))
-    app.add_api_route("/events/reminders", BulkRoute(consumer).endpoint, methods=["POST"], dependencies=[guard])
+    endpoint = BulkRoute(consumer).endpoint
+    app.add_api_route(
+        "/events/reminders", endpoint, methods=["POST"], dependencies=[guard], name="receive_reminders", **MANY_EVENTS
+    )
     return app

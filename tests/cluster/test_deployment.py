@@ -21,9 +21,10 @@ from tests.cluster import outside
 from tests.cluster.kube import Cluster, until
 from tests.helm import Chart, merged, nested
 from tests.unit.sites import CHART
-from todoctl.adapters import kafka, mails, sync
+from todoctl.adapters import mails, sync
 from todoctl.adapters.api import Addresses, Api
 from todoctl.adapters.chart import read_values
+from todoctl.adapters.kafka.client import Broker
 from todoctl.operations import smoke
 
 NAMESPACE = "todo-app-test"
@@ -150,7 +151,7 @@ def test_the_main_job_is_done(release: Release, tmp_path: Path) -> None:
         api = stack.enter_context(Api(Addresses(**at)))
         edges = smoke.Edges(
             api=api,
-            broker=kafka.Broker({"bootstrap.servers": release.outside.brokers_here}),
+            broker=Broker({"bootstrap.servers": release.outside.brokers_here}),
             open_socket=lambda token: sync.connected(api.sync_address, token, seconds=60),
             kept_mails=lambda: mails.read(_fetched(release, tmp_path), since=since),
             clock=lambda: datetime.now(UTC),

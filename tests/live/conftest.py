@@ -18,6 +18,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.live.broker import KafkaServer, kafka_server
+
 
 @dataclass(frozen=True)
 class Result:
@@ -121,7 +123,8 @@ def platform() -> Iterator[Platform]:
     """The platform, up and proven by its smoke test."""
     made = Platform(_new_home())
     try:
-        made.must("up", seconds=1800)
+        # A machine that others use too may need minutes for one part.
+        made.must("up", "--timeout", "600", seconds=1800)
         yield made
     finally:
         result = made.run("down", "--purge", "--yes")
@@ -142,3 +145,17 @@ def own_platform() -> Iterator[Platform]:
         left = made.processes()
         shutil.rmtree(made.home, ignore_errors=True)
         assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """A broker alone, shared by every test that needs no platform: topics of a test have names of their own."""
+    with kafka_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[KafkaServer]:
+    """A broker of the test's own, to be stopped, paused or killed."""
+    with kafka_server() as server:
+        yield server

@@ -64,7 +64,10 @@ def test_a_task_that_is_done_or_moved_is_not_reminded_of(platform: Platform) -> 
 
 @pytest.mark.parametrize("victim", ["api", "api-daprd", "notification", "notification-daprd", "scheduler"])
 def test_a_kill_around_the_due_time_gives_one_mail_or_one_unknown(platform: Platform, victim: str) -> None:
-    """No reminder is lost, none is sent twice, and each has exactly one end in the audit log."""
+    """No reminder is lost, none is sent twice, and each has exactly one end in the audit log.
+
+    A mail that was taken while the sender died before it heard so is `unknown`: it is there, and nobody knows.
+    """
     with register(platform) as user:
         tasks = {remind(user, 2 + number * 0.15)["id"] for number in range(20)}
         pause(1.5)
@@ -75,6 +78,9 @@ def test_a_kill_around_the_due_time_gives_one_mail_or_one_unknown(platform: Plat
         until(_DOUBT, lambda: all(len(end) == 1 for end in ends(user, tasks).values()), "an end for each reminder")
         counted, told = mails(platform, tasks), ends(user, tasks)
         for task in tasks:
-            assert counted[task] <= 1
-            assert told[task] == {"reminder.sent"} if counted[task] else told[task] == {"reminder.unknown"}
+            assert (told[task], counted[task]) in (
+                ({"reminder.sent"}, 1),
+                ({"reminder.unknown"}, 1),
+                ({"reminder.unknown"}, 0),
+            )
     until(60, lambda: platform.run("status", "-o", "json").json()["healthy"], "a healthy platform")

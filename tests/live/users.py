@@ -14,7 +14,7 @@ import httpx
 
 from tests.live.conftest import Platform
 
-_PASSWORD = "correct horse battery"
+PASSWORD = "correct horse battery"
 
 
 @dataclass
@@ -25,6 +25,7 @@ class User:
     client: httpx.Client
     id: int
     token: str
+    email: str = ""
     completed: list[int] = field(default_factory=list)
 
     def call(
@@ -80,13 +81,13 @@ class User:
 def register(platform: Platform) -> Iterator[User]:
     """A new user, logged in, with a client that is closed afterwards."""
     email = f"test-{secrets.token_hex(6)}@example.com"
-    account = {"email": email, "password": _PASSWORD}
+    account = {"email": email, "password": PASSWORD}
     with httpx.Client(timeout=10, trust_env=False) as client:
         made = client.post(f"{platform.url('auth')}/api/auth/register", json=account)
         assert made.status_code == 201, made.text
         token = client.post(f"{platform.url('auth')}/api/auth/login", json=account)
         assert token.status_code == 200, token.text
-        yield User(platform, client, made.json()["id"], token.json()["access_token"])
+        yield User(platform, client, made.json()["id"], token.json()["access_token"], email)
 
 
 def recurring(number: int) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from todoctl.adapters.chart import read_values
-from todoctl.core.parts import Folders, Programs, Secrets, Site, default_ports, roles
+from todoctl.core.parts import roles
+from todoctl.core.ports import default_ports
+from todoctl.core.site import Folders, Programs, Secrets, Site
 from todoctl.core.values import Values
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -58,6 +58,10 @@ class Api:
         self.token = str(answer["access_token"])
         self._client.headers["Authorization"] = f"Bearer {self.token}"
 
+    def me(self) -> dict[str, Any]:
+        """The account that is logged in: id, email, zone, role."""
+        return self._call("GET", f"{self._at.auth}/api/auth/me")
+
     def create_task(self, task: Mapping[str, Any], *, correlation: str) -> dict[str, Any]:
         """Create a task."""
         return self._call("POST", f"{self._at.api}/api/tasks", dict(task), {"X-Request-ID": correlation})

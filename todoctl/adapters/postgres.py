@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
 
-from todoctl.core.parts import DATABASE_NAME, LOOPBACK, OWNER_ROLE
+from todoctl.core.parts import OWNER_ROLE
+from todoctl.core.ports import LOOPBACK
+from todoctl.core.site import DATABASE_NAME
 from todoctl.errors import MissingError, TodoctlError
 
 ADMIN = "postgres"
@@ -176,6 +178,19 @@ def connect(url: str, *, seconds: int = 3) -> Iterator[Any]:
     except psycopg.Error as error:
         message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PostgresError(f"PostgreSQL: {message}", hint="todoctl status") from error
+
+
+@contextmanager
+def snapshot(url: str, *, seconds: int = 3) -> Iterator[Any]:
+    """A connection that reads everything as it was at one moment, for as long as that takes, and writes nothing.
+
+    Raises:
+        PostgresError: no connection, or a statement failed.
+    """
+    with connect(url, seconds=seconds) as link:
+        link.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        link.execute("SET LOCAL statement_timeout = 0")
+        yield link
 
 
 def ensure_roles(url: str, passwords: Mapping[str, str]) -> None:

@@ -25,19 +25,30 @@ def sidecar_is_ready(port: int, app_id: str) -> str | None:
     return None if answer.status_code == httpx.codes.NO_CONTENT else f"healthz/outbound says {answer.status_code}"
 
 
-def metadata(port: int, token: str) -> dict[str, Any]:
-    """The sidecar's metadata: its version, components and subscriptions.
-
-    Raises:
-        EndpointError: no answer or not with 200.
-    """
+def runtime_version(port: int, token: str) -> str | None:
+    """The version that the running sidecar says it has; None while it doesn't answer."""
     with _client() as client:
         try:
             answer = client.get(f"http://127.0.0.1:{port}/v1.0/metadata", headers={"dapr-api-token": token})
             answer.raise_for_status()
-            return dict(answer.json())
-        except (httpx.HTTPError, ValueError) as error:
-            raise EndpointError(f"the sidecar on port {port} did not tell its metadata: {error}") from error
+            return str(answer.json()["runtimeVersion"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return None
+
+
+def stored(port: int, token: str, store: str, key: str) -> dict[str, Any] | None:
+    """What the sidecar's app has in its state under `key`; None where there is nothing.
+
+    Raises:
+        EndpointError: no answer, or none that is a JSON object.
+    """
+    with _client() as client:
+        try:
+            answer = client.get(f"http://127.0.0.1:{port}/v1.0/state/{store}/{key}", headers={"dapr-api-token": token})
+            answer.raise_for_status()
+            return dict(answer.json()) if answer.content else None
+        except (httpx.HTTPError, ValueError, TypeError) as error:
+            raise EndpointError(f"the sidecar on port {port} did not tell its state: {error}") from error
 
 
 def answers(url: str) -> str | None:

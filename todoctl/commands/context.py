@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from todoctl import screen
 from todoctl import settings as settings_module
 from todoctl.core.values import Values
-from todoctl.errors import RefusedError
+from todoctl.errors import RefusedError, UsageError
 from todoctl.screen import Output
 from todoctl.settings import Settings
+
+if TYPE_CHECKING:
+    from todoctl.adapters.kafka.client import Broker
+    from todoctl.operations.releases import Change, Plan, Releases
+    from todoctl.operations.smoke import Link
 
 _PROCESSES_OVERLAY = "values-processes.yaml"
 
@@ -27,13 +34,58 @@ def settings(ctx: typer.Context, *, environment: str | None = None) -> Settings:
 
 
 def values(current: Settings) -> Values:
-    """The chart's values with the environment's files over them."""
+    """The values that the environment runs with: a release's own, else the chart's."""
+    if current.environment.kind == "local":
+        from todoctl.adapters.release_store import Store
+
+        document = Store(current.state).running().values
+        if document is not None:
+            return Values.model_validate(document)
+    return chart_values(current)
+
+
+def chart_values(current: Settings) -> Values:
+    """The chart's values with the environment's files over them: what the next release gets."""
     from todoctl.adapters.chart import read_values
 
     overlays = [_PROCESSES_OVERLAY] if current.environment.kind == "local" else []
     files = [current.chart / name for name in overlays]
     files += [path if path.is_absolute() else _beside(current, path) for path in current.environment.values]
     return read_values(current.chart, tuple(files))
+
+
+def broker(current: Settings, chart: Values | None = None) -> Broker:
+    """The environment's broker: the local platform's own, or the one that its `kafka` section describes.
+
+    Raises:
+        UsageError: the environment has no `kafka` section, or a file or a secret that it refers to is not there.
+        UnhealthyError: the local platform is not up.
+    """
+    from todoctl.adapters.kafka import client
+    from todoctl.adapters.secrets import Secrets
+
+    if current.environment.kind == "local":
+        from todoctl.operations.local import readiness, state
+
+        return readiness.broker(state.load(current, chart or values(current)))
+    section = current.environment.kafka
+    if section is None:
+        raise UsageError(
+            f"the environment {current.name!r} does not say how to reach Kafka",
+            hint=f'add [environments.{current.name}.kafka] with bootstrap = "HOST:PORT" to todoctl.toml',
+        )
+    secrets = Secrets(os.environ, context=current.environment.context, namespace=current.environment.namespace)
+    given = {
+        "bootstrap.servers": section.bootstrap,
+        "security.protocol": section.security_protocol,
+        "sasl.mechanism": section.sasl_mechanism,
+        "sasl.username": section.username and secrets.read(section.username, _base(current)),
+        "sasl.password": section.password and secrets.read(section.password, _base(current)),
+        "ssl.ca.location": section.ca_file and _file(current, section.ca_file),
+        "ssl.certificate.location": section.certificate_file and _file(current, section.certificate_file),
+        "ssl.key.location": section.key_file and _file(current, section.key_file),
+    }
+    return client.Broker({key: value for key, value in given.items() if value}, name=current.name)
 
 
 def require_local(current: Settings, command: str) -> None:
@@ -49,6 +101,21 @@ def require_local(current: Settings, command: str) -> None:
         )
 
 
+def _base(current: Settings) -> Path:
+    """The folder that relative paths of the environment start from: the configuration file's."""
+    origin = Path(current.origins.get(f"environments.{current.name}", ""))
+    return origin.parent if origin.is_file() else Path.cwd()
+
+
+def _file(current: Settings, path: Path) -> str:
+    found = _base(current) / path.expanduser()
+    if not found.is_file():
+        raise UsageError(
+            f"the environment {current.name!r} names the file {found}, which is not there", hint="todoctl env show"
+        )
+    return str(found)
+
+
 def _beside(current: Settings, path: Path) -> Path:
     """A values file that is named without a folder lies beside the configuration file, else in the chart."""
     origin = Path(current.origins.get(f"environments.{current.name}", ""))
@@ -56,15 +123,76 @@ def _beside(current: Settings, path: Path) -> Path:
     return beside if origin.is_file() and beside.is_file() else current.chart / path
 
 
+def releases(current: Settings, command: str, *, seconds: float) -> Releases:
+    """The environment's releases; `seconds` is how long one part may take to be ready."""
+    require_local(current, command)
+    from todoctl.operations.local.releases import LocalReleases
+
+    return LocalReleases(current, chart_values(current), os.environ, seconds)
+
+
+def proof(current: Settings) -> Callable[[], str]:
+    """Plays the smoke chain against what runs by then, and says how it went."""
+
+    def prove() -> str:
+        links = list(smoke_links(current, chart_values(current)))
+        return f"{len(links)} links, {sum(link.seconds for link in links):.1f} s"
+
+    return prove
+
+
+def carry_out(change: Change, current: Releases, prove: Callable[[], str] | None) -> None:
+    """Carry a release out and show how it goes; interrupted, what ran before runs again."""
+    with screen.board() as board:
+        try:
+            for event in change.carry_out(prove):
+                board.update(event.name, event.state, event.detail, event.elapsed)
+        except KeyboardInterrupt:
+            board.update("interrupted", "starting", "going back to what ran before", 0.0)
+            for event in current.unlock():
+                board.update(event.name, event.state, event.detail, event.elapsed)
+            raise
+
+
+def show_differences(plan: Plan) -> None:
+    """Write the plan's differences as a table to stdout."""
+    cells = [(item.area, item.change, item.name, item.risk, item.detail) for item in plan.differences]
+    screen.table(("AREA", "CHANGE", "NAME", "RISK", "DETAIL"), cells)
+    for item in plan.obstacles:
+        screen.write(f"in the way: {item.about}: {item.reason}")
+
+
+def narrate_differences(plan: Plan) -> None:
+    """Say on stderr what a plan would change: code files by number, everything else one by one."""
+    code = [item for item in plan.differences if item.area == "code"]
+    if code:
+        named = ", ".join(item.name for item in code[:3]) + (", …" if len(code) > 3 else "")
+        screen.note(f"code: {len(code)} changes ({named})")
+    for item in plan.differences:
+        if item.area != "code":
+            say = screen.warn if item.risk in {"medium", "high"} else screen.note
+            say(f"{item.area}: {item.name} {item.change}, risk {item.risk}{': ' + item.detail if item.detail else ''}")
+
+
 def run_smoke(current: Settings, chart: Values, *, output: Output = Output.table, seconds: float = 30) -> None:
     """Play the smoke chain and show its timeline."""
+    links = []
+    for link in smoke_links(current, chart, seconds=seconds):
+        links.append(link)
+        if output is Output.table:
+            screen.write(f"{link.seconds:7.3f}s  {link.name:<20} {link.seen}")
+    rows = [{"link": link.name, "seconds": round(link.seconds, 3), "seen": link.seen} for link in links]
+    screen.show(rows, output, lambda: None)
+
+
+def smoke_links(current: Settings, chart: Values, *, seconds: float = 30) -> Iterator[Link]:
+    """The links of the smoke chain, each as it is seen."""
     from todoctl.adapters import mails, sync
     from todoctl.adapters.api import Api
     from todoctl.operations import smoke
     from todoctl.operations.local import readiness, state
 
     recorded = state.load(current, chart)
-    links = []
     began = datetime.now(UTC)
     with Api(state.addresses(recorded)) as api:
         edges = smoke.Edges(
@@ -74,9 +202,4 @@ def run_smoke(current: Settings, chart: Values, *, output: Output = Output.table
             kept_mails=lambda: mails.read(recorded.folders.mails, since=began),
             clock=lambda: datetime.now(UTC),
         )
-        for link in smoke.play(edges, deadline_seconds=seconds):
-            links.append(link)
-            if output is Output.table:
-                screen.write(f"{link.seconds:7.3f}s  {link.name:<20} {link.seen}")
-    rows = [{"link": link.name, "seconds": round(link.seconds, 3), "seen": link.seen} for link in links]
-    screen.show(rows, output, lambda: None)
+        yield from smoke.play(edges, deadline_seconds=seconds)

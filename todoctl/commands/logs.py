@@ -11,7 +11,8 @@ import typer
 from todoctl import screen
 from todoctl.commands import context
 from todoctl.core.logs import LEVELS, LogLine, parse_duration, parse_time
-from todoctl.core.parts import Folders, sends_mail, sidecar_name
+from todoctl.core.parts import sends_mail, sidecar_name
+from todoctl.core.site import Folders
 from todoctl.core.values import Values
 from todoctl.errors import UnhealthyError, UsageError
 from todoctl.operations.local import logs, state

@@ -11,7 +11,7 @@ import typer
 from todoctl import screen
 from todoctl.adapters import mails
 from todoctl.commands import context
-from todoctl.core.parts import Folders
+from todoctl.core.site import Folders
 from todoctl.errors import UnhealthyError, UsageError
 from todoctl.operations.local import state
 from todoctl.screen import Output

@@ -9,7 +9,8 @@ import typer
 
 from todoctl import screen
 from todoctl.commands import context
-from todoctl.core.parts import LOOPBACK, sends_mail, sidecar_port
+from todoctl.core.parts import sends_mail
+from todoctl.core.ports import LOOPBACK, sidecar_port
 from todoctl.operations.local import state
 from todoctl.screen import Output
 

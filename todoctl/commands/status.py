@@ -13,6 +13,7 @@ from todoctl import screen
 from todoctl.commands import context
 from todoctl.errors import UnhealthyError
 from todoctl.operations.local import state, status, up
+from todoctl.operations.local.running import RunningRelease
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -34,15 +35,27 @@ def main(
     recorded = state.load(settings, values)
     run = up.look(settings, values, recorded, os.environ)
     while True:
-        seen = status.observe(settings.name, values, recorded, run.assembly.parts, run.versions())
+        seen = status.observe(settings, values, recorded, run.assembly.parts, run.versions())
         screen.show(seen.document(), output, partial(_table, seen))
         if not watch:
             break
         time.sleep(2)
+    _tell_pending(seen.release)
     if not seen.healthy:
         sick = [f"{part.name}: {part.detail}" for part in seen.parts if not part.healthy]
         raise UnhealthyError(
             f"{len(sick)} of {len(seen.parts)} parts are not healthy", detail=tuple(sick), hint="todoctl up"
+        )
+
+
+def _tell_pending(release: RunningRelease) -> None:
+    if release.pending is None:
+        return
+    if release.worked_on_by:
+        screen.note(f"release {release.pending} is {release.pending_state}: {release.worked_on_by} works on it")
+    else:
+        screen.warn(
+            f"release {release.pending} is {release.pending_state}, and nobody works on it: its deploy was killed; todoctl unlock"
         )
 
 
@@ -67,6 +80,8 @@ def _table(seen: status.Status) -> None:
         "unknown" if outbox.entries is None else f"{outbox.entries} entries, oldest {outbox.oldest_age_seconds:.1f} s"
     )
     screen.write(f"outbox: {entries} {outbox.detail}".rstrip())
+    runs = f"release {seen.release.revision}" if seen.release.revision is not None else "the checkout"
+    screen.write(f"runs: {runs}")
     total = sum(part.memory_bytes or 0 for part in seen.parts)
     screen.write(f"memory: {total / 2**20:.0f} MiB resident in all")
 

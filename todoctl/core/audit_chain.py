@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Literal
 
 GENESIS = bytes(32)
@@ -40,8 +41,19 @@ CHAINED_COLUMNS = (
 # ASCII, without spaces, the values in the columns' order: the form that every hash was made of, so it never changes.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _AS_THEY_ARE = frozenset({str, int, type(None)})
+_VALUES = itemgetter(*CHAINED_COLUMNS)
 
-Damage = Literal["changed", "missing", "out of place", "unlinked", "tail missing", "head changed"]
+Damage = Literal[
+    "changed",
+    "missing",
+    "out of place",
+    "unlinked",
+    "tail missing",
+    "beyond the head",
+    "head changed",
+    "head missing",
+    "rewritten",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,10 @@ class Broken:
 
 def canonical(row: Mapping[str, Any]) -> bytes:
     """The chained columns of a row as one unambiguous line of JSON; `details` is the stored text, not parsed."""
-    return _ENCODER.encode([_plain(row[name]) for name in CHAINED_COLUMNS]).encode()
+    values = _VALUES(row)
+    if not _AS_THEY_ARE.issuperset(map(type, values)):
+        values = tuple(map(_plain, values))
+    return _ENCODER.encode(values).encode()
 
 
 def row_hash(previous: bytes, row: Mapping[str, Any]) -> bytes:
@@ -72,17 +87,20 @@ def row_hash(previous: bytes, row: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(previous + canonical(row)).digest()
 
 
-def verify_chain(rows: Iterable[Mapping[str, Any]], head: Head | None) -> Broken | None:
+def verify_chain(rows: Iterable[Mapping[str, Any]], head: Head | None, *, known: Head | None = None) -> Broken | None:
     """The first bad place among one chain's rows in order of `chain_seq`, or None when all is as it was written.
 
     Rows carry the chained columns, `log_id`, `previous_hash` and `hash`; `head` is None for a chain without a head.
+    `known` is a place that was seen and noted elsewhere before: who rewrites a whole chain with its head can't change it.
     """
     last = Head(chain_seq=0, hash=GENESIS)
     for row in rows:
         if broken := _check(row, last):
             return broken
         last = Head(chain_seq=row["chain_seq"], hash=bytes(row["hash"]))
-    return _check_end(last, head)
+        if known is not None and last.chain_seq == known.chain_seq and last != known:
+            return Broken(known.chain_seq, "rewritten", "its hash was another one when it was noted", row["log_id"])
+    return _check_end(last, head) or _check_known(last, known)
 
 
 def _check(row: Mapping[str, Any], last: Head) -> Broken | None:
@@ -100,15 +118,29 @@ def _check(row: Mapping[str, Any], last: Head) -> Broken | None:
 
 
 def _check_end(last: Head, head: Head | None) -> Broken | None:
-    end = head or Head(chain_seq=0, hash=GENESIS)
+    if head is None and last.chain_seq:
+        return Broken(
+            last.chain_seq, "head missing", f"the rows end at {last.chain_seq}, and nothing says that they should"
+        )
+    end = head or last
     if end.chain_seq > last.chain_seq:
         gone = last.chain_seq + 1
         return Broken(gone, "tail missing", f"the head says {end.chain_seq} rows; from {gone} on they are gone")
-    if end != last:
+    if end.chain_seq < last.chain_seq:
+        added = end.chain_seq + 1
         return Broken(
-            end.chain_seq, "head changed", f"the head says row {end.chain_seq}, the rows end at {last.chain_seq}"
+            added, "beyond the head", f"the head says {end.chain_seq} rows; {added} to {last.chain_seq} are more"
         )
+    if end != last:
+        return Broken(end.chain_seq, "head changed", "its hash is not that of the last row")
     return None
+
+
+def _check_known(last: Head, known: Head | None) -> Broken | None:
+    if known is None or known.chain_seq <= last.chain_seq:
+        return None
+    gone = last.chain_seq + 1
+    return Broken(gone, "tail missing", f"{known.chain_seq} rows were noted before; from {gone} on they are gone")
 
 
 def _plain(value: Any) -> str | int | None:

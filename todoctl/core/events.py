@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, WithJsonSchema
 
 SCHEMA_VERSION = "1.0"
+# Major versions that consumers of this code take; before a new one is written, every reader has it here.
+READABLE_MAJORS = ("1",)
 
 TASK_EVENTS = "task-events"
 REMINDERS = "reminders"
@@ -143,6 +145,11 @@ class UnsupportedVersionError(ValueError):
     """The event's major schema version is not one that this code reads."""
 
 
+def major(version: str) -> str:
+    """The major part of `MAJOR.MINOR`."""
+    return version.partition(".")[0]
+
+
 def partition_key(user_id: int) -> str:
     """The Kafka message key: one user's events share a partition."""
     return str(user_id)
@@ -177,6 +184,6 @@ def parse_event(topic: str, envelope: dict[str, Any]) -> TaskEvent | ReminderEve
     if not isinstance(data, dict):
         raise ValueError("the envelope has no JSON object as data")
     version = str(data.get("schema_version", ""))
-    if version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+    if major(version) not in READABLE_MAJORS:
         raise UnsupportedVersionError(f"schema_version {version[:20]!r}; this consumer reads {SCHEMA_VERSION}")
     return EVENT_MODELS[topic].model_validate(data)

@@ -5,96 +5,20 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from todoctl.core.dapr import replica_environ
+from todoctl.core.ports import LOOPBACK, sidecar_port, sidecar_ports
+from todoctl.core.site import Folders, Programs, Site
 from todoctl.core.values import Values
 
 Kind = Literal["database", "broker", "scheduler", "mail", "service", "sidecar"]
 
-DATABASE_NAME = "todo"
 OWNER_ROLE = "todo_owner"
 OPERATOR_ROLE = "todo_operator"
 STATE_SECRET = "statestore-connection"  # noqa: S105 - the name of a secret
 MAIL_SECRET = "smtp"  # noqa: S105 - the name of a secret
 MAIL_SENDER = "Todo <todo@localhost>"
-LOOPBACK = "127.0.0.1"
-
-# All below 32768: above it the system gives ports to outgoing connections, and any of them may hold one for a while.
-DEFAULT_PORTS = {
-    "postgres": 5432,
-    "kafka": 9092,
-    "kafka-controller": 9093,
-    "scheduler": 5006,
-    "scheduler-health": 8080,
-    "scheduler-etcd-client": 2379,
-    "scheduler-etcd-peer": 2380,
-    "mailsink": 1025,
-}
-_SIDECAR_PORTS = {"http": 3500, "grpc": 4500, "internal": 5500, "metrics": 9190}
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where one environment keeps its things."""
-
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        """Generated configuration files."""
-        return self.root / "etc"
-
-    @property
-    def data(self) -> Path:
-        """What the database, the broker and the scheduler store."""
-        return self.root / "data"
-
-    @property
-    def logs(self) -> Path:
-        """One log file per part."""
-        return self.root / "log"
-
-    @property
-    def mails(self) -> Path:
-        """The mails that the sink keeps."""
-        return self.data / "mails"
-
-    @property
-    def run(self) -> Path:
-        """Identities of running processes."""
-        return self.root / "run"
-
-
-@dataclass(frozen=True)
-class Programs:
-    """Where the programs are: Java with Kafka's jars, PostgreSQL's bin folder, Dapr's two, Python itself.
-
-    The page's Socket.IO client lies in `web_vendor`; without it the page asks for changes in place of being told.
-    """
-
-    java: Path
-    kafka_jars: Path
-    postgres: Path
-    daprd: Path
-    scheduler: Path
-    python: Path
-    web_vendor: Path | None = None
-
-
-@dataclass(frozen=True)
-class Secrets:
-    """Passwords by role and the tokens between services and sidecars."""
-
-    passwords: Mapping[str, str]
-    app_token: str
-    dapr_token: str
-    service_token: str
-
-    def database_url(self, role: str, port: int) -> str:
-        """The libpq URL with which `role` connects."""
-        return f"postgresql://{role}:{self.passwords[role]}@{LOOPBACK}:{port}/{DATABASE_NAME}"
 
 
 @dataclass(frozen=True)
@@ -115,30 +39,6 @@ class Part:
     def port(self) -> int:
         """The port that others reach it on."""
         return next(iter(self.ports.values()))
-
-
-@dataclass(frozen=True)
-class Site:
-    """One environment on one machine: what runs, where its files and ports are, with which programs and secrets."""
-
-    values: Values
-    folders: Folders
-    ports: Mapping[str, int]
-    programs: Programs
-    secrets: Secrets
-
-
-def default_ports(values: Values) -> dict[str, int]:
-    """The ports asked for first, by name; a service's own port comes from the chart."""
-    ports = {**DEFAULT_PORTS, **{name: service.port for name, service in values.services.items()}}
-    for index, name in enumerate(values.services):
-        ports |= {sidecar_port(name, kind): base + index for kind, base in _SIDECAR_PORTS.items()}
-    return ports
-
-
-def sidecar_port(service: str, kind: str) -> str:
-    """The name under which a sidecar's port is recorded."""
-    return f"{service}-dapr-{kind}"
 
 
 def sidecar_name(service: str) -> str:
@@ -177,6 +77,7 @@ def _postgres(site: Site) -> Part:
         argv=(str(site.programs.postgres / "postgres"), "-D", str(data), "-p", str(site.ports["postgres"])),
         ports={"sql": site.ports["postgres"]},
         env={"LC_ALL": "C.UTF-8", "PGDATA": str(data)},
+        needs=(f"unlocked:{data}",),
         stop_signal=signal.SIGINT,
         drops_user=True,
     )
@@ -267,6 +168,11 @@ def _service(site: Site, name: str) -> Part:
         "PUBSUB_NAME": site.values.dapr.pubsub.name,
         "STATE_STORE_NAME": site.values.dapr.statestore.name,
         "SECRET_STORE_NAME": site.values.dapr.secretstore.name,
+        # A newer process takes the port over from an older one without a gap; those who wait move on meanwhile.
+        "SHARE_PORT": "yes",
+        "DRAIN_SECONDS": "0.5",
+        # For whoever writes a client; off where it is not asked for.
+        "OPENAPI": "on",
     }
     if "api" in site.values.services and service.secrets:
         # Where the links in its mails lead.
@@ -300,7 +206,7 @@ def _page(site: Site) -> dict[str, str]:
 
 def _sidecar(site: Site, name: str) -> Part:
     service = site.values.services[name]
-    own = {kind: site.ports[sidecar_port(name, kind)] for kind in _SIDECAR_PORTS}
+    own = sidecar_ports(name, site.ports)
     folder = site.folders.config / "dapr" / name
     return Part(
         name=sidecar_name(name),

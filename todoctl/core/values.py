@@ -62,11 +62,28 @@ class Service(Section):
 
 
 class Topic(Section):
-    """A Kafka topic; retention in hours, and its own largest record where it is not the common one."""
+    """A Kafka topic; retention in hours, and its own largest record where it is not the common one.
+
+    A compacted one has no retention: it keeps the newest record of each key.
+    """
 
     partitions: Annotated[int, Field(ge=1, le=1000)]
-    retention_hours: Annotated[int, Field(ge=1)]
+    retention_hours: Annotated[int | None, Field(ge=1)] = None
+    compacted: bool = False
     max_message_bytes: Annotated[int | None, Field(ge=1024)] = None
+
+    @model_validator(mode="after")
+    def _keeps_one_way(self) -> Self:
+        if self.compacted == (self.retention_hours is not None):
+            raise ValueError("a topic has either retentionHours or compacted: true")
+        return self
+
+    @property
+    def cleanup(self) -> dict[str, str]:
+        """What makes old records go, in Kafka's own names."""
+        if self.retention_hours is None:
+            return {"cleanup.policy": "compact"}
+        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_hours * 3_600_000)}
 
 
 class Kafka(Section):

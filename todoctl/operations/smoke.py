@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from todoctl.adapters import kafka, sync
+from todoctl.adapters import sync
 from todoctl.adapters.api import Api
+from todoctl.adapters.kafka import client, records
 from todoctl.adapters.mails import Mail
 from todoctl.core.events import TASK_EVENTS
 from todoctl.errors import UnhealthyError
@@ -35,7 +36,7 @@ class Edges:
     """What the chain is played against; `open_socket` gets the user's token, `kept_mails` looks where mails are kept."""
 
     api: Api
-    broker: kafka.Broker
+    broker: client.Broker
     open_socket: Callable[[str], AbstractContextManager[sync.Socket]]
     kept_mails: Callable[[], list[Mail]]
     clock: Callable[[], datetime]
@@ -72,7 +73,7 @@ def _complete(
 ) -> Iterator[Link]:
     """Complete the task and follow what comes of it."""
     api, task_id = edges.api, task["id"]
-    offsets = kafka.end_offsets(edges.broker, TASK_EVENTS)
+    offsets = records.end_offsets(edges.broker, TASK_EVENTS)
     since = time.monotonic()
     api.complete_task(task_id, correlation=correlation)
     yield Link("request", time.monotonic() - since, f"POST /api/tasks/{task_id}/complete, correlation {correlation}")
@@ -115,8 +116,8 @@ def _missing_mail(task_id: int) -> str:
     return f"reminder mail: the reminder of task {task_id} is due, no mail was kept (todoctl logs api notification)"
 
 
-def _event(broker: kafka.Broker, offsets: dict[int, int], task_id: int, since: float, deadline: float) -> Link:
-    for key, value, _ in kafka.read_from(broker, TASK_EVENTS, offsets, deadline=deadline):
+def _event(broker: client.Broker, offsets: dict[int, int], task_id: int, since: float, deadline: float) -> Link:
+    for key, value, _ in records.read_from(broker, TASK_EVENTS, offsets, deadline=deadline):
         try:
             event = json.loads(value or b"")
             found = event["type"] == "task.completed" and event["data"]["task_id"] == task_id

@@ -14,7 +14,7 @@ import pytest
 
 from todoctl.adapters import migrations, sidecar
 from todoctl.adapters.api import Addresses, Api, ApiError
-from todoctl.errors import TodoctlError
+from todoctl.errors import TodoctlError, UsageError
 
 AT = Addresses(auth="http://auth", api="http://api", audit="http://audit")
 
@@ -123,7 +123,10 @@ class Answers(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         status, body = {
             "/v1.0/healthz/outbound": (204 if query == "appid=api" else 500, b""),
-            "/v1.0/metadata": (200 if self.headers["dapr-api-token"] == "token" else 401, b'{"id": "api"}'),
+            "/v1.0/metadata": (
+                200 if self.headers["dapr-api-token"] == "token" else 401,
+                b'{"runtimeVersion": "1.16.0"}',
+            ),
             "/good": (200, b"{}"),
             "/problem": (503, b'{"title": "Unavailable", "detail": "the database is away"}'),
             "/text": (500, b"just text"),
@@ -154,11 +157,11 @@ def test_a_sidecar_is_ready_for_its_own_app(port: int) -> None:
     assert sidecar.sidecar_is_ready(1, "api") == "no answer on port 1: ConnectError"
 
 
-def test_a_sidecars_metadata_needs_the_token(port: int) -> None:
-    """With the token the sidecar tells about itself; without it is an error of ours."""
-    assert sidecar.metadata(port, "token") == {"id": "api"}
-    with pytest.raises(TodoctlError, match="did not tell its metadata"):
-        sidecar.metadata(port, "wrong")
+def test_a_running_sidecar_tells_its_version(port: int) -> None:
+    """With the token it says which version runs; a wrong token and a closed port tell nothing."""
+    assert sidecar.runtime_version(port, "token") == "1.16.0"
+    assert sidecar.runtime_version(port, "wrong") is None
+    assert sidecar.runtime_version(1, "token") is None
 
 
 @pytest.mark.parametrize(
@@ -210,6 +213,13 @@ def test_a_migration_that_fails_is_an_error_of_ours(tmp_path: Path, script: str,
     with pytest.raises(TodoctlError, match=said) as caught:
         migrations.run(program(tmp_path, script), {"PATH": "/bin:/usr/bin"}, "postgresql://", "upgrade", seconds=0.3)
     assert caught.value.detail in {(), ("first", "last")}
+
+
+def test_a_revision_that_is_none_is_wrong_usage(tmp_path: Path) -> None:
+    """What the migrations program calls wrong usage is that here too, in its words."""
+    script = "echo 'usage: migrations' >&2; echo \"migrations: error: there is no revision '9'\" >&2; exit 2"
+    with pytest.raises(UsageError, match="there is no revision '9'"):
+        migrations.run(program(tmp_path, script), {"PATH": "/bin:/usr/bin"}, "postgresql://", "downgrade", seconds=10)
 
 
 def test_the_fingerprint_is_that_of_the_migrations_here() -> None:

@@ -168,6 +168,36 @@ def test_it_waits_for_postgresql_to_accept_sessions(bench: Bench, listening: soc
     listening.shutdown(socket.SHUT_RDWR)
 
 
+def test_it_waits_until_no_postgresql_works_in_the_folder(bench: Bench) -> None:
+    """`unlocked:FOLDER` is there when the last server or backend is dead, a zombie too; its lock is taken away then."""
+    data = bench.folder / "data"
+    data.mkdir()
+    (bench.folder / "postgres").symlink_to("/bin/sleep")
+    backend = subprocess.Popen([str(bench.folder / "postgres"), "600"], cwd=data)
+    (data / "postmaster.pid").write_text(f"{backend.pid}\n")
+    try:
+        until(lambda: psutil.Process(backend.pid).name() == "postgres", "the backend runs")
+        # Nobody reaps it before the end of this test.
+        waits_for(bench, f"unlocked:{data}", backend.kill)
+        assert psutil.Process(backend.pid).status() == psutil.STATUS_ZOMBIE
+        assert not (data / "postmaster.pid").exists()
+    finally:
+        backend.kill()
+        backend.wait()
+
+
+def test_a_postgresql_of_another_folder_is_not_waited_for(bench: Bench) -> None:
+    """Another server, or another program in the folder, holds nothing back."""
+    data = bench.folder / "data"
+    data.mkdir()
+    with subprocess.Popen(["/bin/sleep", "600"], cwd=data) as stranger:
+        try:
+            with bench.start(needs=[f"unlocked:{data}"]) as process:
+                assert process.wait(30) == 0
+        finally:
+            stranger.kill()
+
+
 def test_all_that_is_needed_is_waited_for(bench: Bench) -> None:
     """Several probes must all answer."""
     first, second = bench.folder / "first", bench.folder / "second"

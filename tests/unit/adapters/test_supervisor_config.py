@@ -20,7 +20,8 @@ import pytest
 from tests.program import until
 from tests.unit.sites import chart_values, site
 from todoctl.adapters.processes import identity, launcher, supervisor
-from todoctl.core.parts import Folders, Part, make_parts
+from todoctl.core.parts import Part, make_parts
+from todoctl.core.site import Folders
 from todoctl.errors import TodoctlError
 
 SLEEPER = Part("sleeper", "service", ("/bin/sleep", "600"), {"http": 1})

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todoctl.core.audit_chain import CHAINED_COLUMNS, GENESIS, Head, canonical, row_hash, verify_chain
+from todoctl.core.audit_chain import CHAINED_COLUMNS, GENESIS, Broken, Head, canonical, row_hash, verify_chain
 
 Row = dict[str, Any]
 
@@ -165,7 +165,7 @@ def test_a_row_added_at_the_end_is_found() -> None:
     _, head = chain(6)
     broken = verify_chain(rows, head)
     assert broken is not None
-    assert broken.damage == "head changed"
+    assert (broken.chain_seq, broken.damage) == (7, "beyond the head")
 
 
 def test_a_chain_without_head_but_with_rows_is_found() -> None:
@@ -173,7 +173,26 @@ def test_a_chain_without_head_but_with_rows_is_found() -> None:
     rows, _ = chain(2)
     broken = verify_chain(rows, None)
     assert broken is not None
-    assert broken.damage == "head changed"
+    assert broken.damage == "head missing"
+
+
+def test_a_chain_rewritten_with_its_head_is_caught_by_what_was_noted() -> None:
+    """Who makes every hash anew, the head's too, is given away by a head that was noted elsewhere before."""
+    rows, noted = chain(4)
+    longer, _ = chain(6)
+    longer[1]["details"] = "{}"
+    relink(longer, 1)
+    head = Head(6, longer[-1]["hash"])
+    assert verify_chain(longer, head) is None
+    broken = verify_chain(longer, head, known=noted)
+    assert broken is not None
+    assert (broken.chain_seq, broken.damage, broken.log_id) == (4, "rewritten", 1004)
+    honest, end = chain(6)
+    assert verify_chain(honest, end, known=noted) is None
+    assert verify_chain(rows[:2], Head(2, rows[1]["hash"]), known=noted) == Broken(
+        3, "tail missing", "4 rows were noted before; from 3 on they are gone"
+    )
+    assert verify_chain([], None, known=noted) is not None
 
 
 def test_swapped_rows_are_found() -> None:

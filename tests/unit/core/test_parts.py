@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sites import chart_values, document, secrets, site
-from todoctl.core.parts import LOOPBACK, Part, Site, default_ports, make_parts, roles, sidecar_name
+from todoctl.core.parts import Part, make_parts, roles, sidecar_name
+from todoctl.core.ports import LOOPBACK, default_ports
+from todoctl.core.site import Site
 from todoctl.core.values import Values
 
 VALUES = chart_values()

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tests.unit.sites import chart_values, document
 from todoctl.core import events
+from todoctl.core.dlq.decisions import DECISIONS
 from todoctl.core.values import Values
 
 API: dict[str, Any] = {"port": 8000}
@@ -122,8 +123,17 @@ def test_the_charts_topics_are_those_of_the_events() -> None:
         events.REMINDERS: 3,
         events.TASK_UPDATES: 6,
         events.DEAD_LETTERS: 3,
+        DECISIONS: 1,
     }
     assert topics[events.DEAD_LETTERS].retention_hours == 30 * 24
+
+
+@pytest.mark.parametrize("topic", [{"partitions": 1}, {"partitions": 1, "compacted": True, "retentionHours": 1}])
+def test_a_topic_keeps_its_records_in_one_way(topic: dict[str, Any]) -> None:
+    """Either for some hours, or the newest of each key: neither or both is refused."""
+    whole = document(api=API)
+    whole["topics"]["other"] = topic
+    assert "retentionHours or compacted" in refused(whole)
 
 
 def test_every_consumer_may_write_letters() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from todoctl.core.logs import LogLine
-from todoctl.core.parts import Folders
+from todoctl.core.site import Folders
 from todoctl.operations.local.logs import LogFilter, read
 
 

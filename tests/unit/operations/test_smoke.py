@@ -16,8 +16,9 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
-from todoctl.adapters import kafka, sync
+from todoctl.adapters import sync
 from todoctl.adapters.api import Addresses, Api, ApiError
+from todoctl.adapters.kafka import client, records
 from todoctl.adapters.mails import Mail
 from todoctl.errors import UnhealthyError
 from todoctl.operations import smoke
@@ -37,7 +38,7 @@ class Platform:
         # librdkafka has a broker of its own for tests; others reach it over TCP as any broker.
         self.producer = Producer({"test.mock.num.brokers": "1", "log_level": "0"})
         (address,) = self.producer.list_topics(timeout=5).brokers.values()
-        self.broker = kafka.Broker({"bootstrap.servers": f"{address.host}:{address.port}", "log_level": "0"})
+        self.broker = client.Broker({"bootstrap.servers": f"{address.host}:{address.port}", "log_level": "0"})
         self.mails: list[Mail] = []
         self.messages: queue.Queue[tuple[str, Any]] = queue.Queue()
         for noise in (b"", b"{", b"[]", b'{"type": "task.completed"}', b'{"type": 1, "data": null}', b"\xff"):
@@ -200,18 +201,18 @@ def test_a_refused_request_is_the_apis_own_error() -> None:
 def test_what_the_client_refuses_is_an_error_of_ours() -> None:
     """An error of librdkafka becomes one line that says what was tried."""
     with pytest.raises(
-        kafka.KafkaError, match='could not read the end of task-events: No such configuration property: "no"'
+        client.KafkaError, match='could not use the settings for Kafka: No such configuration property: "no"'
     ):
-        kafka.end_offsets(kafka.Broker({"bootstrap.servers": "127.0.0.1:1", "no": "such"}), "task-events")
+        records.end_offsets(client.Broker({"bootstrap.servers": "127.0.0.1:1", "no": "such"}), "task-events")
 
 
 def test_a_record_there_and_back() -> None:
     """A produced record is read from where it was put, with its key; the end moves by one."""
     platform = Platform()
-    before = kafka.end_offsets(platform.broker, "task-events")
-    partition, offset = kafka.produce(platform.broker, "task-events", key=b"k", value=b"v", headers={"h": b"1"})
+    before = records.end_offsets(platform.broker, "task-events")
+    partition, offset = records.produce(platform.broker, "task-events", key=b"k", value=b"v", headers={"h": b"1"})
     assert offset == before[partition]
-    assert kafka.end_offsets(platform.broker, "task-events")[partition] == offset + 1
+    assert records.end_offsets(platform.broker, "task-events")[partition] == offset + 1
     deadline = time.monotonic() + 10
-    records = kafka.read_from(platform.broker, "task-events", {partition: offset}, deadline=deadline)
-    assert next(records)[:2] == (b"k", b"v")
+    found = records.read_from(platform.broker, "task-events", {partition: offset}, deadline=deadline)
+    assert next(found)[:2] == (b"k", b"v")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,8 @@ import pytest
 
 from tests.unit.operations.conftest import settings_in
 from tests.unit.sites import chart_values, document
-from todoctl.core.parts import default_ports, roles
+from todoctl.core.parts import roles
+from todoctl.core.ports import default_ports
 from todoctl.core.values import Values
 from todoctl.errors import MissingError, TodoctlError, UnhealthyError, WaitTimeoutError
 from todoctl.operations.local import state
@@ -135,6 +137,24 @@ def test_secrets_are_private_strong_and_of_each_role(settings: Settings) -> None
     ]
     assert len(set(every)) == len(every)
     assert min(map(len, every)) >= 32
+
+
+def test_todoctl_has_an_account_that_nobody_else_can_have_registered(settings: Settings) -> None:
+    """Random address and password, kept from one `up` to the next; an older environment gets them at its next one."""
+    made, _ = state.prepare(settings, VALUES, keep_ports=False)
+    login = made.secrets.operator
+    assert login is not None
+    assert re.fullmatch(r"operator-[0-9a-f]{16}@todoctl\.invalid", login.email)
+    assert len(login.password) >= 32
+    assert login.password not in repr(made)
+    path = settings.state / "secrets.json"
+    older = json.loads(path.read_text())
+    del older["operator"]
+    path.write_text(json.dumps(older))
+    assert state.load(settings, VALUES).secrets.operator is None
+    again, _ = state.prepare(settings, VALUES, keep_ports=False)
+    assert again.secrets.operator not in {None, login}
+    assert again.secrets.passwords == made.secrets.passwords
 
 
 def test_private_folders_are_private(settings: Settings) -> None:

@@ -15,12 +15,13 @@ import pytest
 from tests.program import Program
 from tests.unit.operations.conftest import settings_in
 from tests.unit.sites import ROOT, chart_values
-from todoctl.adapters.kafka import Lag
+from todoctl.adapters.kafka.groups import Lag
 from todoctl.adapters.processes.identity import Usage
 from todoctl.commands.status import _age
 from todoctl.core.parts import make_parts
 from todoctl.core.values import Subscription
 from todoctl.operations.local import state, status, up
+from todoctl.operations.local.running import RunningRelease
 from todoctl.operations.local.status import GroupLag, Outbox, PartStatus, Status
 from todoctl.settings import Settings
 
@@ -37,6 +38,7 @@ def valid(document: Any) -> None:
     ("kind", "section"),
     [
         (Status, SCHEMA),
+        (RunningRelease, SCHEMA["properties"]["release"]),
         (PartStatus, SCHEMA["properties"]["parts"]["items"]),
         (GroupLag, SCHEMA["properties"]["lag"]["items"]),
         (Outbox, SCHEMA["properties"]["outbox"]),

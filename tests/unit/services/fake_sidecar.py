@@ -76,6 +76,8 @@ class FakeSidecar:
             case ["v1.0", "secrets", _, name]:
                 found = self.secrets.get(name)
                 return _error(500, "ERR_SECRET_GET", "not found") if found is None else httpx.Response(200, json=found)
+            case ["v1.0-alpha1", "jobs", _]:
+                return httpx.Response(204)
             case ["v1.0", "metadata"]:
                 return httpx.Response(200, json={"subscriptions": [{"topic": topic} for topic in self.topics]})
         return _error(404, "ERR_DIRECT_INVOKE", "failed getting app id")
@@ -153,15 +155,6 @@ class FakeSidecar:
         if is_first and "etag" not in entry and entry["key"] in self.state:
             return _error(500, "ERR_STATE_SAVE", "failed saving state in state store statestore: no item was updated")
         return None
-
-    def _change_state(self, request: httpx.Request) -> httpx.Response:
-        for operation in json.loads(request.content)["operations"]:
-            wanted = operation["request"]
-            if operation["operation"] == "delete":
-                self.state.pop(wanted["key"], None)
-            else:
-                self.state[wanted["key"]] = json.dumps(wanted["value"]).encode()
-        return httpx.Response(204)
 
     def _change_state(self, request: httpx.Request) -> httpx.Response:
         for operation in json.loads(request.content)["operations"]:

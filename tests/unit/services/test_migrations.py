@@ -118,6 +118,16 @@ def test_wrong_usage(arguments: list[str]) -> None:
     assert ended.value.code == 2
 
 
+def test_a_revision_that_is_none(empty_database: TodoDatabase, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is wrong usage, whichever way; the answer says which there are, and nothing happens."""
+    for command in ("upgrade", "downgrade"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, "0099"], {"DATABASE_URL": empty_database.url("todo_owner")})
+        assert ended.value.code == 2
+        assert "there is no revision '0099'; there are base, 0001," in capsys.readouterr().err
+    assert "auth" not in schemas(empty_database)
+
+
 def test_no_address() -> None:
     """Without a database's address nothing is tried."""
     with pytest.raises(SystemExit) as ended:

@@ -115,6 +115,11 @@ def survivors(instance: Path) -> list[psutil.Process]:
     return found
 
 
+def lives(pid: int) -> bool:
+    """Whether there is such a process."""
+    return psutil.pid_exists(pid)
+
+
 def wait_gone(pid: int, *, seconds: float) -> bool:
     """Whether the process is gone within the time."""
     try:

@@ -3,7 +3,7 @@
 Run as `python -I -S launcher.py SPEC.json`; it imports the standard library only, so that it costs little.
 The spec is {"name", "argv", "env", "cwd", "needs": [probe], "user": uid | null, "parent_death_signal": int,
 "identity": path, "marker": path}; a probe is "tcp:HOST:PORT", "http:HOST:PORT/PATH" (2xx), "postgres:HOST:PORT" (accepts
-sessions) or "file:PATH".
+sessions), "file:PATH" or "unlocked:FOLDER" (no PostgreSQL works in the data folder).
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ def _answers(probe: str) -> bool:
     kind, _, target = probe.partition(":")
     if kind == "file":
         return Path(target).exists()
+    if kind == "unlocked":
+        return _unlocked(Path(target))
     address, _, path = target.partition("/")
     host, _, port = address.rpartition(":")
     try:
@@ -89,6 +91,29 @@ def _accepts_sessions(link: socket.socket) -> bool:
     link.sendall(struct.pack("!i", len(body) + 4) + body)
     answer = link.recv(1)
     return answer == b"R"
+
+
+def _unlocked(data: Path) -> bool:
+    """Whether no PostgreSQL works in the data folder; the lock that a killed one left is taken away then.
+
+    PostgreSQL itself takes a zombie, which a container's first process may never reap, or a stranger that got the same
+    number, for the old server and refuses to start. Its server and all its backends work in the data folder.
+    """
+    proc = Path("/proc")
+    if not proc.is_dir():
+        return True
+    if any(_is_postgres_in(process, data.resolve()) for process in proc.iterdir() if process.name.isdigit()):
+        return False
+    (data / "postmaster.pid").unlink(missing_ok=True)
+    return True
+
+
+def _is_postgres_in(process: Path, data: Path) -> bool:
+    try:
+        # A zombie has no folder any more.
+        return (process / "comm").read_text().startswith("postgres") and (process / "cwd").resolve(strict=True) == data
+    except OSError:
+        return False
 
 
 def _become(spec: dict[str, object], parent: int) -> None:

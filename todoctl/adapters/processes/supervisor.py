@@ -15,7 +15,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from todoctl.core.parts import Folders, Part
+from todoctl.core.parts import Part
+from todoctl.core.site import Folders
 from todoctl.errors import TodoctlError
 
 _SOCKET_LIMIT = 100  # bytes; the kernel takes 107 (Linux) or 103 (macOS)
@@ -152,10 +153,14 @@ class Supervisor:
                     yield name
             time.sleep(0.03)
 
-    def reload(self) -> None:
-        """Take over a changed configuration: new parts are added, changed ones stopped and replaced."""
+    def reload(self, *, replaces: bool = True) -> None:
+        """Take over a changed configuration: new parts are added, changed ones stopped and replaced.
+
+        Without `replaces` a changed one runs on as it is: what starts it (another place of todoctl) is no reason to stop it.
+        """
         with _translated("reload its configuration"):
             [[added, changed, removed]] = self._rpc.reloadConfig()
+            changed = changed if replaces else []
             for group in (*changed, *removed):
                 self._rpc.stopProcessGroup(group)
                 self._rpc.removeProcessGroup(group)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from todoctl.adapters import postgres
+from todoctl.adapters import postgres, release_store
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core import dapr
-from todoctl.core.parts import LOOPBACK, MAIL_SECRET, MAIL_SENDER, STATE_SECRET, Part, Programs, Site, make_parts
+from todoctl.core.parts import MAIL_SECRET, MAIL_SENDER, STATE_SECRET, Part, make_parts
+from todoctl.core.ports import LOOPBACK
+from todoctl.core.site import Programs, Site
 from todoctl.core.values import Values
 from todoctl.operations.local.state import State
 
@@ -24,12 +26,16 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "SSL_CERT_FILE", "PYTHONPA
 
 @dataclass
 class Assembly:
-    """One environment on this machine, ready to be started; programs become known while tools are installed."""
+    """One environment on this machine, ready to be started; programs become known while tools are installed.
+
+    The services run from `code`, a release's folder; where it is None they run from the checkout.
+    """
 
     values: Values
     state: State
     environ: Mapping[str, str]
     python: Path
+    code: Path | None = None
     programs: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -52,12 +58,16 @@ class Assembly:
         kept = {name: self.environ[name] for name in _PASSED_ON if name in self.environ}
         return kept | {identity.INSTANCE_VARIABLE: str(self.state.folders.root), "PYTHONUNBUFFERED": "1"}
 
-    def write_supervisor_config(self) -> tuple[Path, bool]:
-        """supervisord.conf, and whether it changed."""
+    @property
+    def code_environ(self) -> dict[str, str]:
+        """What every process of ours gets, with the code that it runs."""
+        return self.base_environ | release_store.environ(self.code, self.base_environ)
+
+    def write_supervisor_config(self, others: Iterable[Part] = ()) -> tuple[Path, bool]:
+        """supervisord.conf for our parts and those of `others` that we don't have; and whether it changed."""
         path = self.state.folders.config / "supervisord.conf"
-        return path, write_if_changed(
-            path, supervisor.render_config(self.state.folders, self.parts.values()), mode=0o600
-        )
+        parts = {part.name: part for part in others} | self.parts
+        return path, write_if_changed(path, supervisor.render_config(self.state.folders, parts.values()), mode=0o600)
 
     def write_part(self, name: str) -> bool:
         """The part's spec and configuration files; whether anything changed since it was last written."""
@@ -67,16 +77,25 @@ class Assembly:
             changed |= self._write_kafka()
         elif part.kind == "sidecar":
             changed |= self._write_dapr(name.removesuffix("-daprd"))
-        spec = self._spec(part)
         path = supervisor.spec_path(self.state.folders, name)
-        return write_if_changed(path, json.dumps(spec, indent=1), mode=0o600) or changed
+        return write_if_changed(path, self._spec_text(name), mode=0o600) or changed
 
-    def _spec(self, part: Part) -> dict[str, Any]:
-        folders = self.state.folders
+    def spec_differs(self, name: str) -> bool:
+        """Whether the part was last written with another spec."""
+        path = supervisor.spec_path(self.state.folders, name)
+        return not path.is_file() or path.read_text(encoding="utf-8") != self._spec_text(name)
+
+    def _spec_text(self, name: str) -> str:
+        return json.dumps(self.spec(name), indent=1)
+
+    def spec(self, name: str) -> dict[str, Any]:
+        """What the launcher of the part reads."""
+        folders, part = self.state.folders, self.parts[name]
+        base = self.code_environ if part.kind in {"service", "mail"} else self.base_environ
         return {
             "name": part.name,
             "argv": list(part.argv),
-            "env": self.base_environ | dict(part.env),
+            "env": base | dict(part.env),
             "cwd": "/" if part.drops_user else str(folders.root),
             "needs": list(part.needs),
             "user": postgres.server_user() if part.drops_user else None,

@@ -13,15 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from todoctl.adapters import kafka, migrations, postgres
+from todoctl.adapters import migrations, postgres
+from todoctl.adapters.api import Api
+from todoctl.adapters.kafka import groups, topics
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
-from todoctl.core.parts import OPERATOR_ROLE, OWNER_ROLE, Part, default_ports, sidecar_name
+from todoctl.core.parts import OPERATOR_ROLE, OWNER_ROLE, Part, sidecar_name
+from todoctl.core.ports import default_ports
 from todoctl.core.topics import differences, wanted_topics
 from todoctl.core.values import Subscription, Values
 from todoctl.errors import TodoctlError
 from todoctl.operations import tools
-from todoctl.operations.local import probe, readiness
+from todoctl.operations.local import operator, probe, readiness, state
 from todoctl.operations.local.up import Up
 from todoctl.settings import Settings
 
@@ -91,11 +94,11 @@ def mend(up: Up, finding: Finding) -> str:
     broker = readiness.broker(up.state)
     name = finding.check.removeprefix("topic ")
     wanted = next(topic for topic in wanted_topics(up.values) if topic.name == name)
-    present = kafka.topics(broker, [name])
+    present = topics.specs(broker, [name])
     if not present:
-        kafka.create_topics(broker, [kafka.TopicSpec(name, wanted.partitions, wanted.replication, wanted.config)])
+        topics.create(broker, [topics.TopicSpec(name, wanted.partitions, wanted.replication, wanted.config)])
         return f"created {name}"
-    kafka.set_topic_config(broker, name, wanted.config)
+    topics.set_config(broker, name, wanted.config)
     return f"set {', '.join(f'{key}={value}' for key, value in wanted.config.items())}"
 
 
@@ -115,6 +118,7 @@ def _checks(up: Up) -> list[Check]:
     checks += [
         Check("schema", lambda: _schema(up), "todoctl db migrate"),
         Check("outbox", lambda: _outbox(up)),
+        Check("operator", lambda: _operator(up), "todoctl logs auth audit"),
         Check("clock", lambda: _clock(up)),
     ]
     return checks
@@ -185,7 +189,7 @@ def _topic_check(up: Up, name: str) -> Callable[[], Finding]:
     def look() -> Finding:
         check = f"topic {name}"
         wanted = next(topic for topic in wanted_topics(up.values) if topic.name == name)
-        there = kafka.topics(readiness.broker(up.state), [name]).get(name)
+        there = topics.specs(readiness.broker(up.state), [name]).get(name)
         if there is None:
             return Finding(check, "fail", "is missing", "todoctl doctor --fix", is_safe_to_fix=True)
         unlike = differences(wanted, there.partitions, there.replication, there.config)
@@ -205,7 +209,7 @@ def _subscription_check(up: Up, app: str, item: Subscription) -> Callable[[], Fi
     def look() -> Finding:
         check, fix = f"subscription {app} {topic}", f"todoctl logs {app}; todoctl restart {app}"
         broker = readiness.broker(up.state)
-        group = kafka.group(broker, name)
+        group = groups.group(broker, name)
         held = len(group.assigned.get(topic, ()))
         if not held:
             return Finding(
@@ -225,12 +229,13 @@ def _subscription_check(up: Up, app: str, item: Subscription) -> Callable[[], Fi
 
 def _schema(up: Up) -> Finding:
     url = up.state.secrets.database_url(OWNER_ROLE, up.state.ports["postgres"])
-    status = migrations.run(up.assembly.python, up.assembly.base_environ, url, "status", seconds=20)
+    status = migrations.run(up.assembly.python, up.assembly.code_environ, url, "status", seconds=20)
     if status["pending"]:
         return Finding(
             "schema", "fail", f"at {status['current']}, {len(status['pending'])} pending", "todoctl db migrate"
         )
-    return Finding("schema", "ok", f"at {status['current']}, the newest")
+    newest = "the newest" if status["current"] == status["head"] else f"what runs needs {status['head']}"
+    return Finding("schema", "ok", f"at {status['current']}, {newest}")
 
 
 def _outbox(up: Up) -> Finding:
@@ -243,6 +248,17 @@ def _outbox(up: Up) -> Finding:
             f"todoctl logs api {sidecar_name('api')} kafka",
         )
     return Finding("outbox", "ok", f"{entries} entries, the oldest waits for {age:.1f} s")
+
+
+def _operator(up: Up) -> Finding:
+    """Whether todoctl's own account gets a token that audit takes for an operator's."""
+    with Api(state.addresses(up.state)) as api:
+        account = operator.log_in(api, up.state)
+        rows = api.audit_logs()
+    if not rows:
+        return Finding("operator", "fail", f"{account} logs in and sees no audit rows", "todoctl smoke")
+    users = len({row["user_id"] for row in rows})
+    return Finding("operator", "ok", f"{account} logs in and sees audit rows of {users} users")
 
 
 def _clock(up: Up) -> Finding:

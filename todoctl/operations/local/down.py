@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from todoctl.adapters.processes import identity, supervisor
-from todoctl.core.parts import Folders
+from todoctl.core.site import Folders
 from todoctl.errors import UnhealthyError
 from todoctl.operations.local import state
 from todoctl.settings import Settings

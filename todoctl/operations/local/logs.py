@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from todoctl.core.logs import LEVELS, LogLine, parse_lines
-from todoctl.core.parts import Folders
+from todoctl.core.site import Folders
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PAUSE = 0.2  # seconds between two looks at files that may have grown

@@ -7,20 +7,20 @@ import time
 from datetime import datetime
 from uuid import uuid4
 
-from todoctl.adapters import kafka
+from todoctl.adapters.kafka import client, groups, records
 from todoctl.core.events import PROBE_TYPE
 
 
-def round_trip(broker: kafka.Broker, group: str, topic: str, *, seconds: float, now: datetime) -> float | None:
+def round_trip(broker: client.Broker, group: str, topic: str, *, seconds: float, now: datetime) -> float | None:
     """Seconds until `group` committed past a probe record on `topic`, or None when it did not in time.
 
     Every consumer of ours answers a probe with SUCCESS and does nothing else: its type is PROBE_TYPE.
     """
     value = json.dumps(probe(now)).encode()
     since = time.monotonic()
-    partition, offset = kafka.produce(broker, topic, key=b"todoctl-probe", value=value, headers={})
+    partition, offset = records.produce(broker, topic, key=b"todoctl-probe", value=value, headers={})
     while time.monotonic() - since < seconds:
-        rows = kafka.lag(broker, group, {topic: partition + 1})
+        rows = groups.lag(broker, group, {topic: partition + 1})
         row = next(row for row in rows if row.partition == partition)
         if row.committed is not None and row.committed > offset:
             return time.monotonic() - since

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from todoctl.adapters import kafka, postgres, sidecar
+from todoctl.adapters import postgres, sidecar
+from todoctl.adapters.kafka import client, groups
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
 from todoctl.core.diagnosis import likely_fix
-from todoctl.core.parts import LOOPBACK, Folders, Part
+from todoctl.core.parts import Part
+from todoctl.core.ports import LOOPBACK
+from todoctl.core.site import Folders
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError, UnhealthyError, WaitTimeoutError
 from todoctl.operations.local.state import State
@@ -71,7 +74,7 @@ def check_for(part: Part, values: Values, state: State) -> Check:
         url = postgres.admin_url(state.secrets.passwords[postgres.ADMIN], part.port)
         return lambda: _nothing(postgres.version(url))
     if part.kind == "broker":
-        return lambda: _nothing(kafka.cluster_id(broker(state)))
+        return lambda: _nothing(client.cluster_id(broker(state)))
     if part.kind == "scheduler":
         return lambda: sidecar.answers(f"http://{LOOPBACK}:{part.ports['health']}/healthz")
     if part.kind == "mail":
@@ -87,9 +90,9 @@ def missing_subscription(values: Values, state: State, app: str) -> str | None:
     """None when the app's group holds every partition that it subscribes to; otherwise what it lacks."""
     subscriptions = values.services[app].subscribes
     names = {local_group(app, item) for item in subscriptions}
-    groups = {name: kafka.group(broker(state), name) for name in names}
+    found = {name: groups.group(broker(state), name) for name in names}
     for item in subscriptions:
-        group = groups[local_group(app, item)]
+        group = found[local_group(app, item)]
         held, partitions = len(group.assigned.get(item.topic, ())), values.topics[item.topic].partitions
         if held < partitions:
             return f"group {group.name} ({group.state.lower()}) holds {held} of {partitions} partitions of {item.topic}"
@@ -101,7 +104,7 @@ def service_is_ready(state: State, name: str) -> str | None:
     return sidecar.answers(f"http://{LOOPBACK}:{state.ports[name]}/readyz")
 
 
-def broker(state: State) -> kafka.Broker:
+def broker(state: State) -> client.Broker:
     """The environment's broker.
 
     Raises:
@@ -109,7 +112,7 @@ def broker(state: State) -> kafka.Broker:
     """
     if not identity.accepts(state.ports["kafka"]):
         raise UnhealthyError(f"Kafka does not listen on port {state.ports['kafka']}", hint="todoctl up")
-    return kafka.Broker({"bootstrap.servers": f"{LOOPBACK}:{state.ports['kafka']}"})
+    return client.Broker({"bootstrap.servers": f"{LOOPBACK}:{state.ports['kafka']}"})
 
 
 def tail(folders: Folders, name: str, count: int = _TAIL) -> tuple[str, ...]:

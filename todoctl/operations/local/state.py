@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from todoctl.adapters import postgres
+from todoctl.adapters import postgres, release_store
 from todoctl.adapters.api import Addresses
 from todoctl.adapters.processes import identity
-from todoctl.core.parts import LOOPBACK, Folders, Secrets, default_ports, roles
+from todoctl.core.parts import roles
+from todoctl.core.ports import LOOPBACK, default_ports
+from todoctl.core.site import Folders, Login, Secrets
 from todoctl.core.values import Values
-from todoctl.errors import MissingError, TodoctlError, UnhealthyError, WaitTimeoutError
+from todoctl.errors import MissingError, RefusedError, TodoctlError, UnhealthyError, WaitTimeoutError
 from todoctl.settings import Settings
 
 _SMALLEST_FREE = 512 * 1024 * 1024  # bytes; Kafka's and PostgreSQL's first files with room to work
@@ -114,6 +116,7 @@ def lock(settings: Settings, what: str, *, seconds: float) -> Iterator[None]:
 
     Raises:
         WaitTimeoutError: another command still works on it after `seconds`; the message names it.
+        RefusedError: the same at once, where no wait was wanted (`seconds` is 0).
     """
     _make_home(settings)
     path = settings.home / f".{settings.name}.lock"
@@ -126,16 +129,30 @@ def lock(settings: Settings, what: str, *, seconds: float) -> Iterator[None]:
             holder.unlink(missing_ok=True)
 
 
-def _refusal(settings: Settings, what: str, holder: Path, seconds: float) -> WaitTimeoutError:
+def holder(settings: Settings) -> str | None:
+    """Who works on the environment now, None where nobody does; one that was killed does not."""
+    path = settings.home / f".{settings.name}.lock"
+    try:
+        words = path.with_suffix(".holder").read_text(encoding="utf-8")
+        pid = int(words.rpartition("pid ")[2].rstrip(")"))
+    except (OSError, ValueError):
+        return None
+    return words if identity.lives(pid) else None
+
+
+def _refusal(settings: Settings, what: str, holder: Path, seconds: float) -> TodoctlError:
     who = holder.read_text(encoding="utf-8") if holder.exists() else "another command"
+    hint = f"wait for it, or end it, and run todoctl {what} again"
+    if not seconds:
+        return RefusedError(f"{what} refused: {who} is working on the environment {settings.name!r}", hint=hint)
     return WaitTimeoutError(
         f"{who} has been working on the environment {settings.name!r} for more than {seconds:.0f} s",
-        hint=f"wait for it, or end it, and run todoctl {what} again",
+        hint=hint,
     )
 
 
 @contextmanager
-def _held(path: Path, seconds: float, refusal: Callable[[], WaitTimeoutError]) -> Iterator[None]:
+def _held(path: Path, seconds: float, refusal: Callable[[], TodoctlError]) -> Iterator[None]:
     import filelock
 
     guard = filelock.FileLock(path)
@@ -153,6 +170,7 @@ def forget(settings: Settings) -> bool:
     """Remove the environment's data and free its ports; whether there was any."""
     if not settings.state.exists():
         return False
+    release_store.remove(release_store.Store(settings.state).folder)
     shutil.rmtree(settings.state)
     with _port_registry(settings.cache) as registry:
         registry.pop(str(settings.state), None)
@@ -202,11 +220,22 @@ def _fresh_secrets(values: Values, stored: Mapping[str, Any]) -> dict[str, Any]:
     tokens = {
         name: stored.get(name) or random.token_urlsafe(32) for name in ("app_token", "dapr_token", "service_token")
     }
-    return {"passwords": passwords, **tokens}
+    return {"passwords": passwords, **tokens, "operator": stored.get("operator") or _fresh_operator()}
+
+
+def _fresh_operator() -> dict[str, str]:
+    # A name that nobody can have registered before us, at an address that no mail can reach (RFC 2606).
+    return {"email": f"operator-{random.token_hex(8)}@todoctl.invalid", "password": random.token_urlsafe(24)}
 
 
 def _secrets(stored: Mapping[str, Any]) -> Secrets:
-    return Secrets(stored["passwords"], stored["app_token"], stored["dapr_token"], stored["service_token"])
+    return Secrets(
+        stored["passwords"],
+        stored["app_token"],
+        stored["dapr_token"],
+        stored["service_token"],
+        Login(**stored["operator"]) if "operator" in stored else None,
+    )
 
 
 @contextmanager

@@ -9,14 +9,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from todoctl import __version__
-from todoctl.adapters import kafka, postgres
+from todoctl.adapters import postgres, sidecar
+from todoctl.adapters.kafka import groups
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.dapr import local_group
-from todoctl.core.parts import LOOPBACK, OPERATOR_ROLE, Part
+from todoctl.core.parts import OPERATOR_ROLE, Part
+from todoctl.core.ports import LOOPBACK
 from todoctl.core.values import Subscription, Values
 from todoctl.errors import TodoctlError
-from todoctl.operations.local import readiness
+from todoctl.operations.local import readiness, running
+from todoctl.operations.local.running import RunningRelease
 from todoctl.operations.local.state import State
+from todoctl.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Status:
 
     environment: str
     healthy: bool
+    release: RunningRelease
     parts: tuple[PartStatus, ...]
     lag: tuple[GroupLag, ...]
     outbox: Outbox
@@ -70,7 +75,9 @@ class Status:
         return asdict(self)
 
 
-def observe(name: str, values: Values, state: State, parts: dict[str, Part], versions: dict[str, str]) -> Status:
+def observe(
+    settings: Settings, values: Values, state: State, parts: dict[str, Part], versions: dict[str, str]
+) -> Status:
     """Look at everything at once; what can't be looked at is not healthy."""
     with supervisor.connect(state.folders) as control:
         try:
@@ -89,7 +96,8 @@ def observe(name: str, values: Values, state: State, parts: dict[str, Part], ver
         seen = tuple(look.result() for look in looks)
         lag = tuple(row for future in lags for row in future.result())
         outbox = box.result()
-    return Status(name, all(part.healthy for part in seen), seen, lag, outbox)
+    healthy = all(part.healthy for part in seen)
+    return Status(settings.name, healthy, running.observed(settings), seen, lag, outbox)
 
 
 def _part(
@@ -105,13 +113,20 @@ def _part(
         healthy=missing is None,
         state=_word(pid, missing, usage),
         detail=missing or "",
-        version=versions.get(part.name, __version__ if part.kind in {"service", "mail"} else None),
+        version=_observed_version(state, part) or versions.get(part.name),
         address=f"{LOOPBACK}:{part.port}",
         pid=pid,
         uptime_seconds=round(time.time() - usage.started_at, 1) if usage else None,
         memory_bytes=usage.memory_bytes if usage else None,
         early_deaths=identity.early_deaths(state.folders.run / f"{part.name}.json"),
     )
+
+
+def _observed_version(state: State, part: Part) -> str | None:
+    """What the running part says; None where it says nothing, then the program that it was started from tells."""
+    if part.kind in {"service", "mail"}:
+        return __version__
+    return sidecar.runtime_version(part.port, state.secrets.dapr_token) if part.kind == "sidecar" else None
 
 
 def _with_service(state: State, part: Part, check: readiness.Check) -> Callable[[], str | None]:
@@ -130,22 +145,22 @@ def _word(pid: int | None, missing: str | None, usage: identity.Usage | None) ->
 
 
 def _lag(values: Values, state: State, app: str) -> list[GroupLag]:
-    groups: dict[str, list[Subscription]] = {}
+    per_group: dict[str, list[Subscription]] = {}
     for item in values.services[app].subscribes:
-        groups.setdefault(local_group(app, item), []).append(item)
-    return [row for group, items in groups.items() for row in _group_lag(values, state, group, items)]
+        per_group.setdefault(local_group(app, item), []).append(item)
+    return [row for group, items in per_group.items() for row in _group_lag(values, state, group, items)]
 
 
 def _group_lag(values: Values, state: State, group: str, items: list[Subscription]) -> list[GroupLag]:
     wanted = {item.topic: values.topics[item.topic].partitions for item in items}
     try:
-        rows = kafka.lag(readiness.broker(state), group, wanted)
+        rows = groups.lag(readiness.broker(state), group, wanted)
     except TodoctlError as error:
         return [GroupLag(group, topic, None, error.message) for topic in wanted]
     return [_sum(group, item, [row for row in rows if row.topic == item.topic]) for item in items]
 
 
-def _sum(group: str, item: Subscription, rows: list[kafka.Lag]) -> GroupLag:
+def _sum(group: str, item: Subscription, rows: list[groups.Lag]) -> GroupLag:
     """A partition that was never committed counts what is in it, where the group starts at the oldest record."""
     if item.every_replica:
         return GroupLag(group, item.topic, sum(row.messages or 0 for row in rows), "")

@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from todoctl.adapters import kafka, migrations, postgres
+from todoctl.adapters import migrations, postgres
+from todoctl.adapters.kafka import topics
 from todoctl.adapters.processes import identity, supervisor
-from todoctl.core.parts import OWNER_ROLE, Folders, java_command, roles, sidecar_name
+from todoctl.adapters.release_store import Store
+from todoctl.core.parts import OWNER_ROLE, java_command, roles, sidecar_name
+from todoctl.core.site import Folders
 from todoctl.core.topics import wanted_topics
 from todoctl.core.values import Values
 from todoctl.errors import MissingError, TodoctlError
 from todoctl.operations import tools
-from todoctl.operations.local import readiness, state
+from todoctl.operations.local import readiness, running, state
 from todoctl.operations.local.assembly import Assembly, write_if_changed
 from todoctl.operations.steps import Step, StepEvent, Tell, run_steps
 from todoctl.settings import Settings
@@ -83,17 +86,22 @@ class Up:
 
 
 def begin(settings: Settings, values: Values, environ: Mapping[str, str], *, seconds: float) -> Up:
-    """Prepare the state, end what a killed supervisord left, and have supervisord run with today's configuration."""
-    running = False
+    """Prepare the state, end what a killed supervisord left, and have supervisord run with today's configuration.
+
+    Raises:
+        TodoctlError: the release that should run is not as it was made.
+    """
+    code = running.verified_code(settings)
+    alive = False
     if state.exists(settings):
         with supervisor.connect(Folders(settings.state)) as control:
-            running = control.is_alive()
-    if not running:
+            alive = control.is_alive()
+    if not alive:
         identity.end(identity.survivors(settings.state), seconds=5)
-    recorded, moved = state.prepare(settings, values, keep_ports=running)
-    up = Up(settings, Assembly(values, recorded, environ, Path(sys.executable)), seconds, moved)
+    recorded, moved = state.prepare(settings, values, keep_ports=alive)
+    up = Up(settings, Assembly(values, recorded, environ, Path(sys.executable), code), seconds, moved)
     config, changed = up.assembly.write_supervisor_config()
-    if not running:
+    if not alive:
         supervisor.start_daemon(recorded.folders, config, up.assembly.base_environ)
         up.started.append("supervisord")
     elif changed:
@@ -104,7 +112,8 @@ def begin(settings: Settings, values: Values, environ: Mapping[str, str], *, sec
 
 def look(settings: Settings, values: Values, recorded: state.State, environ: Mapping[str, str]) -> Up:
     """The environment as it was brought up, to look at: nothing is started or written."""
-    up = Up(settings, Assembly(values, recorded, environ, Path(sys.executable)), seconds=0)
+    code = Store(settings.state).running().code
+    up = Up(settings, Assembly(values, recorded, environ, Path(sys.executable), code), seconds=0)
     up.find_programs()
     return up
 
@@ -220,11 +229,11 @@ def _topics(up: Up) -> Run:
     def run(_tell: Tell) -> str:
         wanted = wanted_topics(up.values)
         broker = readiness.broker(up.state)
-        present = kafka.topics(broker, [topic.name for topic in wanted])
+        present = topics.specs(broker, [topic.name for topic in wanted])
         missing = [topic for topic in wanted if topic.name not in present]
         if not missing:
             return f"{len(wanted)} there"
-        kafka.create_topics(broker, [kafka.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in missing])
+        topics.create(broker, [topics.TopicSpec(t.name, t.partitions, t.replication, t.config) for t in missing])
         return f"created {', '.join(t.name for t in missing)}"
 
     return run
@@ -234,12 +243,14 @@ def _schema(up: Up) -> Run:
     def run(tell: Tell) -> str:
         url = up.state.secrets.database_url(OWNER_ROLE, up.state.ports["postgres"])
         done = up.state.folders.run / "schema"
-        fingerprint = migrations.fingerprint()
+        fingerprint = migrations.fingerprint(up.assembly.code)
         revision = postgres.revision(url)
         if revision is not None and done.exists() and done.read_text(encoding="utf-8") == f"{fingerprint} {revision}":
             return f"at {revision}"
+        if words := running.ahead(up.settings, revision):
+            return words
         tell("migrating")
-        status = migrations.run(up.assembly.python, up.assembly.base_environ, url, "upgrade", seconds=up.seconds)
+        status = migrations.run(up.assembly.python, up.assembly.code_environ, url, "upgrade", seconds=up.seconds)
         write_if_changed(done, f"{fingerprint} {status['current']}", mode=0o644)
         return f"migrated to {status['current']}"
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from psycopg.rows import dict_row
 
+from services.api import queries
 from services.api.app import create_app
 from services.common.database import Database
 from services.common.settings import ServiceSettings
@@ -90,7 +91,7 @@ def make_api(todo: TodoDatabase, clock: FakeClock, **settings: str) -> Api:
     registry = CollectorRegistry()
     url = todo.url("api")
     read = ServiceSettings.from_environ({**SETTINGS, "DATABASE_URL": url, **settings})
-    database = Database(url, name="api", size=8)
+    database = Database(url, name="api", size=8, planning=queries.PLANNING)
     app = create_app(settings=read, sidecar=daprd.sidecar(), database=database, registry=registry, clock=clock)
     http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
     return Api(app, daprd, clock, registry, todo, http)

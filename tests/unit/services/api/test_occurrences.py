@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from tests.unit.services.api.api_server import INTERNAL, Api
@@ -74,6 +75,15 @@ async def test_orders_at_the_same_moment_give_one_successor(api: Api) -> None:
     assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert (api.count("tasks"), api.count("outbox")) == (2, 4)
+
+
+async def test_the_database_itself_refuses_a_second_successor(api: Api) -> None:
+    """A writer that does not look for the first one, of whatever release, can't make another."""
+    task = await _recurring(api)
+    await api.occurrence(_order(task))
+    another = "INSERT INTO api.tasks (user_id, title, parent_task_id, created_at, updated_at) VALUES (7, 'x', %s, now(), now())"
+    with psycopg.connect(api.todo.url("api")) as link, pytest.raises(psycopg.errors.UniqueViolation):
+        link.execute(another.encode(), (task["id"],))
 
 
 async def test_a_deleted_successor_is_not_made_again(api: Api) -> None:

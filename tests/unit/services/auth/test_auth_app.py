@@ -326,6 +326,11 @@ async def test_a_role_is_granted_and_revoked(auth: Auth) -> None:
     assert (await auth.http.put(nobody, json={"role": "user"}, headers=INSIDE)).status_code == 404
     wrong = "/internal/users/by-email/bob/role"
     assert (await auth.http.put(wrong, json={"role": "user"}, headers=INSIDE)).status_code == 422
+    await auth.post("register", email="a/b?c%d@example.org", password="correct horse")
+    odd = "/internal/users/by-email/a%2Fb%3Fc%25d%40example.org/role"
+    assert (await auth.http.put(odd, json={"role": "operator"}, headers=INSIDE)).json()[
+        "email"
+    ] == "a/b?c%d@example.org"
 
 
 async def test_a_user_that_is_gone(auth: Auth, todo: TodoDatabase) -> None:

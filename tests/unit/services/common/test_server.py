@@ -9,11 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import httpx
+import psutil
 import pytest
 
 from tests.unit.services.postgres_server import TodoDatabase, free_port
@@ -189,3 +192,45 @@ def test_a_megabyte_of_token(running: Process) -> None:
     assert response.status_code == 401
     assert "www-authenticate" in response.headers
     assert time.monotonic() - started < 2
+
+
+def test_a_newer_process_takes_over_without_a_gap(todo: TodoDatabase) -> None:
+    """While a second process joins on the port and the first one ends, no request fails, on kept and new connections."""
+    old = Process(todo, SHARE_PORT="yes", DRAIN_SECONDS="0.5")
+    old.wait_until_it_answers()
+    over = threading.Event()
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        kept = [pool.submit(asked_until, over, old.port, keep=True) for _ in range(2)]
+        fresh = [pool.submit(asked_until, over, old.port, keep=False) for _ in range(2)]
+        new = Process(todo, SHARE_PORT="yes", PORT=str(old.port))
+        try:
+            until_listening(new)
+            old.process.send_signal(signal.SIGTERM)
+            old.end()
+        finally:
+            over.wait(0.3)
+            over.set()
+        counts = [future.result() for future in (*kept, *fresh)]
+    new.process.kill()
+    new.end()
+    assert old.process.returncode == 0
+    assert min(counts) > 20, counts
+
+
+def until_listening(process: Process) -> None:
+    """Return once the process itself listens."""
+    deadline = time.monotonic() + 30
+    while not any(link.status == "LISTEN" for link in psutil.Process(process.process.pid).net_connections("tcp")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def asked_until(over: threading.Event, port: int, *, keep: bool) -> int:
+    """How many requests were answered; the first that is not raises."""
+    answered = 0
+    limits = httpx.Limits(max_keepalive_connections=None if keep else 0)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, limits=limits, timeout=10) as http:
+        while not over.wait(0.002):
+            assert http.get("/healthz").status_code == 200
+            answered += 1
+    return answered

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from todoctl.adapters.kafka import parse_assignment
+from todoctl.adapters.kafka.groups import parse_assignment
 
 
 def assignment(*topics: tuple[str, tuple[int, ...]]) -> bytes:

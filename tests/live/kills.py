@@ -1,0 +1,84 @@
+"""Every part killed in turn while users write, and the wait until everything agrees with what was acknowledged."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import psutil
+
+from tests.live.conftest import Platform, until
+from tests.live.mixed_writes import Found, Scribe, differences
+from tests.live.users import User
+
+VICTIMS = (
+    *("api", "recurring", "notification", "audit", "auth", "sync"),
+    *("api-daprd", "recurring-daprd", "notification-daprd", "audit-daprd", "auth-daprd", "sync-daprd"),
+    *("kafka", "postgres", "scheduler"),
+)
+# Until everything agrees: the last reminder's moment, the lease of a hand-over, the restarts, a machine that others use.
+DOUBT = 240
+
+
+def write_under_kills(platform: Platform, users: Sequence[User], writes: int, *, seed: int) -> list[Scribe]:
+    """Have the users make at least so many writes together while every part is killed once; all are acknowledged."""
+    scribes = [Scribe(user, random.Random(seed + number)) for number, user in enumerate(users)]
+    over = threading.Event()
+    share = -(-writes // len(users))
+    with ThreadPoolExecutor(max_workers=len(users) + 1) as pool:
+        work = [pool.submit(scribe.work, share, over) for scribe in scribes]
+        work.append(pool.submit(_kill_in_turn, platform, over))
+        try:
+            for future in as_completed(work):
+                future.result()
+        finally:
+            over.set()
+    return scribes
+
+
+def assert_agreement(platform: Platform, scribes: Sequence[Scribe]) -> None:
+    """Wait until nothing differs from what was acknowledged; fails with what differs."""
+    left = list(scribes)
+
+    def look() -> bool:
+        mails = all_mails(platform)
+        left[:] = [scribe for scribe in left if differences(scribe, Found.of(scribe.user, mails))]
+        return not left
+
+    try:
+        until(DOUBT, look, "agreement")
+    except AssertionError as error:
+        mails = all_mails(platform)
+        found = {scribe.user.id: differences(scribe, Found.of(scribe.user, mails)) for scribe in left}
+        raise AssertionError(f"what does not agree, by user: {found}") from error
+    # Once more for everybody: what comes twice may come late.
+    mails = all_mails(platform)
+    assert {scribe.user.id: differences(scribe, Found.of(scribe.user, mails)) for scribe in scribes} == {
+        scribe.user.id: [] for scribe in scribes
+    }
+
+
+def all_mails(platform: Platform) -> Counter[str]:
+    """How often each Message-ID is in the sink."""
+    kept = platform.must("mail", "list", "--limit", "100000", "-o", "json").json()
+    return Counter(mail["message_id"] for mail in kept)
+
+
+def _kill_in_turn(platform: Platform, over: threading.Event) -> None:
+    try:
+        for name in VICTIMS:
+            pid = until(180, lambda name=name: platform.parts()[name]["pid"], f"{name} running")  # type: ignore[misc]
+            os.kill(pid, signal.SIGKILL)
+            until(180, lambda pid=pid, name=name: _replaced(platform, name, pid), f"{name} running again")  # type: ignore[misc]
+    finally:
+        over.set()
+
+
+def _replaced(platform: Platform, name: str, pid: int) -> bool:
+    now = platform.parts()[name]["pid"]
+    return now is not None and now != pid and psutil.pid_exists(now)

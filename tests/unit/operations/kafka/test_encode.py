@@ -1,0 +1,150 @@
+"""Records as bytes: raw ones exact, JSON that is JSON whatever the record holds, and formats of one's own."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.operations.kafka.messages import message
+from todoctl.errors import UsageError
+from todoctl.operations.kafka import encode
+
+POISON = [
+    b"",
+    b"text",
+    b'say "x"\\',
+    b"\x1b[31mred\x1b[0m",
+    b"two\nlines",
+    b"\xff\xfe",
+    "ü\u202e\x85".encode(),
+    b"5",
+    b"null",
+    b'{"a": 1}',
+    b'{\n "a":\n [1, 2]\n}',
+    b'["\xff"]',
+    b'{"big": 123456789012345678901234567890, "exact": 1.10}',
+    b'{"n": NaN}',
+    b'{"a": "\\ud800"}',
+    b'{"a": 1} trailing',
+    b"{" * 5000,
+    b"[" * 5000 + b"]" * 5000,
+    b'{"a":"\x7f\xe2\x80\xae"}',
+]
+
+
+def rows(*values: bytes | None) -> list[dict[str, Any]]:
+    """Each value's line, parsed, all encoded in one batch."""
+    text = encode.json_encoder()([message(value) for value in values])
+    return [json.loads(line) for line in text.decode().split("\n")[:-1]]
+
+
+@pytest.mark.parametrize("value", POISON, ids=repr)
+def test_every_value_becomes_one_line_of_json(value: bytes) -> None:
+    """Alone or among others a value gives the same line, which steers no terminal."""
+    (alone,) = rows(value)
+    assert rows(b'{"a":1}', value, b"text", None)[1] == alone
+    line = encode.json_encoder()([message(value)]).decode()
+    assert not any(
+        ord(character) < 32 or 127 <= ord(character) < 160 or character == "\u202e" for character in line[:-1]
+    )
+
+
+@pytest.mark.parametrize("value", POISON, ids=repr)
+def test_nothing_of_a_value_is_lost(value: bytes) -> None:
+    """Text is text, a document is itself, and bytes that are no text are in base64."""
+    (row,) = rows(value)
+    if isinstance(row["value"], dict | list):
+        assert row["value"] == json.loads(value)
+    elif row["value"] is None:
+        assert base64.b64decode(row["value_base64"]) == value
+    else:
+        assert row["value"].encode() == value
+
+
+@given(st.lists(st.binary(max_size=40) | st.none(), max_size=20))
+def test_a_batch_is_its_records_one_by_one(values: list[bytes | None]) -> None:
+    """The quick way over a whole batch gives what the slow way gives."""
+    encoder = encode.json_encoder()
+    batch = [message(value, key=value, offset=number) for number, value in enumerate(values)]
+    assert encoder(batch) == b"".join(encoder([one]) for one in batch)
+
+
+def test_the_shape_of_a_line() -> None:
+    """Where it lies, its time, key, value and headers; names may come twice, and a header may be empty or no text."""
+    headers: list[tuple[str, bytes | None]] = [("a", b"1"), ("a", b"{}"), ("b", None), ("c", b"\xff")]
+    one = message(b'{"x":1}', topic="t", partition=3, offset=7, at=1_700_000_000_123, headers=headers)
+    assert json.loads(encode.json_encoder()([one])) == {
+        "topic": "t",
+        "partition": 3,
+        "offset": 7,
+        "timestamp_ms": 1_700_000_000_123,
+        "key": "k",
+        "value": {"x": 1},
+        "headers": [
+            {"name": "a", "value": "1"},
+            {"name": "a", "value": "{}"},
+            {"name": "b", "value": None},
+            {"name": "c", "value": None, "value_base64": "/w=="},
+        ],
+    }
+
+
+def test_a_batch_of_one_topic_is_the_same() -> None:
+    """An encoder that knows the topic writes what one that doesn't writes."""
+    batch = [message(b'{"x":1}', offset=7), message(b"text", key=None)]
+    for part in (batch, batch[:1]):
+        assert encode.json_encoder(topic="t")(part) == encode.json_encoder()(part)
+
+
+def test_a_tombstone_is_no_value() -> None:
+    """Null, and no base64: nothing is there."""
+    (row,) = rows(None)
+    assert row["value"] is None
+    assert "value_base64" not in row
+
+
+def test_numbers_stay_as_they_are_written() -> None:
+    """An embedded document keeps digits that a parser would round."""
+    assert b'"big": 123456789012345678901234567890, "exact": 1.10' in encode.json_encoder()([message(POISON[12])])
+
+
+def test_raw_is_the_bytes() -> None:
+    """Values with a line end after each; a tombstone is an empty line."""
+    assert encode.raw([message(b"\x1b[31m\xff"), message(None), message(b"")]) == b"\x1b[31m\xff\n\n\n"
+    assert encode.raw([message(b"a"), message(b"b")]) == b"a\nb\n"
+
+
+def test_a_format_of_ones_own() -> None:
+    """Every token and escape; what is missing is empty, its length -1."""
+    encoder = encode.format_encoder(r"%t/%p@%o %k(%K)=%s(%S) %T %d %h 100%%\n\t\r\0\\")
+    one = message(b"\xff", key=b"k", partition=1, offset=2, at=1_700_000_000_123, headers=[("h", b"1"), ("i", None)])
+    assert encoder([one, message(None, key=None, at=-1)]) == (
+        b"t/1@2 k(1)=\xff(1) 1700000000123 2023-11-14T22:13:20.123Z h=1,i= 100%\n\t\r\0\\"
+        b"t/0@0 (-1)=(-1) -1   100%\n\t\r\0\\"
+    )
+
+
+def test_a_format_without_a_token() -> None:
+    """The same text for each record."""
+    assert encode.format_encoder(r".\n")([message(), message()]) == b".\n.\n"
+
+
+@pytest.mark.parametrize("text", ["%x", "%", "\\q", "a\\"])
+def test_a_format_that_is_none_is_refused(text: str) -> None:
+    """The refusal lists what there is."""
+    with pytest.raises(UsageError, match="is not one of %t %p"):
+        encode.format_encoder(text)
+
+
+@pytest.mark.parametrize(
+    ("timestamp_ms", "text"),
+    [(-1, ""), (0, "1970-01-01T00:00:00.000Z"), (2**62, ""), (1_500, "1970-01-01T00:00:01.500Z")],
+)
+def test_times(timestamp_ms: int, text: str) -> None:
+    """ISO 8601 in UTC; a record without a time, or beyond the calendar, has none."""
+    assert encode.iso(timestamp_ms) == text

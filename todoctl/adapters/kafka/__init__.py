@@ -1,0 +1,7 @@
+"""Kafka, one module per thing that is asked of it; the only importers of confluent_kafka.
+
+client    the cluster, its administrator's client, and the one translator of errors
+topics    topics and their settings
+groups    consumer groups, their members and committed offsets
+records   records: reading them by offset or time up to a stop, and appending one
+"""

@@ -1,0 +1,180 @@
+"""The cluster: how to reach it, a client for its administrator, and what its errors mean here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from todoctl.errors import TodoctlError
+
+SECONDS = 5.0  # how long an answer may take
+
+Place = tuple[str, int]  # a topic and one of its partitions
+
+
+class KafkaError(TodoctlError):
+    """The broker refused or could not be reached."""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """How to reach the cluster: librdkafka's settings, which may hold a password and are never shown.
+
+    `name` is what to call it in a message.
+    """
+
+    settings: Mapping[str, str] = field(repr=False)
+    name: str = ""
+
+    @property
+    def addresses(self) -> str:
+        """Where it is asked first."""
+        return self.settings["bootstrap.servers"]
+
+
+def cluster_id(broker: Broker) -> str:
+    """The cluster's id, which proves that the broker answers for metadata."""
+    with translated("ask for the cluster"):
+        admin = administrator(broker)
+        return str(admin.describe_cluster(request_timeout=SECONDS).result(SECONDS).cluster_id)
+
+
+def api() -> Any:
+    """The administrator's part of confluent_kafka."""
+    # Its stubs leave out what its documentation names.
+    return import_module("confluent_kafka.admin")
+
+
+def administrator(broker: Broker) -> Any:
+    """A client that the caller must hold on to: dropped, it takes its pending answers with it."""
+    # Nobody listens: librdkafka's own complaints about a broker that is away would go to stderr.
+    with translated("use the settings for Kafka"):
+        return api().AdminClient({**broker.settings, "log_level": "0", "socket.connection.setup.timeout.ms": "2000"})
+
+
+def partitions(admin: Any, topics: Sequence[str]) -> list[Place]:
+    """Every (topic, partition) of the topics.
+
+    Raises:
+        KafkaError: the cluster has no such topic.
+    """
+    return survey(admin, topics)[1]
+
+
+def survey(admin: Any, topics: Sequence[str]) -> tuple[str, list[Place]]:
+    """The cluster's id, and every (topic, partition) of the topics.
+
+    Raises:
+        KafkaError: the cluster has no such topic.
+    """
+    with translated("list partitions"):
+        known = admin.list_topics(timeout=SECONDS)
+    for topic in topics:
+        if topic not in known.topics:
+            raise KafkaError(f"Kafka: there is no topic {topic!r}", hint="todoctl topics list")
+    places = [(topic, number) for topic in dict.fromkeys(topics) for number in sorted(known.topics[topic].partitions)]
+    return str(known.cluster_id), places
+
+
+def leaders(broker: Broker, places: Iterable[Place]) -> dict[str, list[Place]]:
+    """The broker that leads each of the places, as a name for a person with its address → its places."""
+    with translated("ask who leads the partitions"):
+        known = administrator(broker).list_topics(timeout=SECONDS)
+    found: dict[str, list[Place]] = {}
+    for topic, number in places:
+        partition = known.topics[topic].partitions.get(number) if topic in known.topics else None
+        if partition is None:
+            raise KafkaError(f"Kafka: {topic}/{number} is gone: the topic was deleted", hint="todoctl topics list")
+        leader = known.brokers.get(partition.leader)
+        name = f"broker {leader.id} at {leader.host}:{leader.port}" if leader else "no broker at all"
+        found.setdefault(name, []).append((topic, number))
+    return found
+
+
+def offsets(
+    broker: Broker, admin: Any, wanted: Mapping[Place, Any], *, read_committed: bool = False
+) -> dict[Place, int]:
+    """(topic, partition) → the offset that each place's OffsetSpec asks for; -1 where a time has none.
+
+    Raises:
+        KafkaError: a leader does not answer; it is named, with its partitions.
+    """
+    found: dict[Place, int] = {}
+    deadline = time.monotonic() + SECONDS
+    while True:
+        asked = {place: spec for place, spec in wanted.items() if place not in found}
+        failed = _ask_offsets(admin, asked, found, read_committed=read_committed)
+        # A leader that has just changed, or a topic that has just been made, is a matter of moments.
+        if not failed or time.monotonic() > deadline or not all(is_passing for _, is_passing in failed.values()):
+            break
+        time.sleep(0.1)
+    if failed:
+        lines = [
+            f"{leader} leads {', '.join(f'{topic}/{number}' for topic, number in sorted(places))}: {failed[places[0]][0]}"
+            for leader, places in leaders(broker, failed).items()
+        ]
+        raise KafkaError(
+            f"Kafka: no offsets of {len(failed)} of {len(wanted)} partitions",
+            detail=tuple(lines),
+            hint="todoctl status",
+        )
+    return found
+
+
+def _ask_offsets(
+    admin: Any, asked: Mapping[Place, Any], found: dict[Place, int], *, read_committed: bool
+) -> dict[Place, tuple[str, bool]]:
+    """Adds to `found`; gives place → why it has no answer, and whether that may pass soon."""
+    from concurrent.futures import TimeoutError as FutureTimeoutError
+
+    from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+
+    isolation = IsolationLevel.READ_COMMITTED if read_committed else IsolationLevel.READ_UNCOMMITTED
+    specs = {TopicPartition(*place): spec for place, spec in asked.items()}
+    failed: dict[Place, tuple[str, bool]] = {}
+    with translated("ask for offsets"):
+        answers = admin.list_offsets(specs, isolation_level=isolation, request_timeout=SECONDS) if specs else {}
+    for item, future in answers.items():
+        place = (item.topic, item.partition)
+        try:
+            found[place] = future.result(SECONDS + 1).offset
+        except KafkaException as error:
+            reason = error.args[0]
+            failed[place] = (reason.str(), reason.code() in _passing())
+        except FutureTimeoutError:
+            failed[place] = ("no answer", False)
+    return failed
+
+
+def _passing() -> set[int]:
+    from confluent_kafka import KafkaError as Code
+
+    return {
+        Code.LEADER_NOT_AVAILABLE,
+        Code.NOT_LEADER_FOR_PARTITION,
+        Code.OFFSET_NOT_AVAILABLE,
+        Code.UNKNOWN_TOPIC_OR_PART,
+        Code.FENCED_LEADER_EPOCH,
+        Code.UNKNOWN_LEADER_EPOCH,
+        Code.REPLICA_NOT_AVAILABLE,
+    }
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turns every error of Kafka's client into one KafkaError that says `what` could not be done and why."""
+    from concurrent.futures import TimeoutError as FutureTimeoutError
+
+    from confluent_kafka import KafkaException
+
+    try:
+        yield
+    except KafkaException as error:
+        reason = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
+        raise KafkaError(f"Kafka: could not {what}: {reason}", hint="todoctl status") from error
+    except (FutureTimeoutError, TimeoutError) as error:
+        raise KafkaError(f"Kafka: could not {what}: no answer in {SECONDS:.0f} s", hint="todoctl status") from error

@@ -1,0 +1,159 @@
+"""Records in Kafka transactions: all of a batch are there for readers of committed records, or none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from todoctl.adapters.kafka.client import SECONDS, Broker, KafkaError
+
+_SETTINGS = {
+    "acks": "all",
+    # Dapr's client puts a key where this puts it.
+    "partitioner": "fnv1a_random",
+    "log_level": "0",
+    # A broker that comes back within this time is waited for; a transaction that is left alone ends after it.
+    "transaction.timeout.ms": "30000",
+    "message.timeout.ms": "30000",
+    "linger.ms": "20",
+    # The topic decides how large a record may be.
+    "message.max.bytes": "100000000",
+    "socket.connection.setup.timeout.ms": "2000",
+    "reconnect.backoff.max.ms": "1000",
+}
+_PATIENCE = 30.0
+
+
+class FencedError(KafkaError):
+    """Somebody else took the transactional id: nothing of the transaction that was open is seen."""
+
+
+class UnsettledError(KafkaError):
+    """The broker went away: the transaction that was open is there as a whole or not at all, nobody knows yet.
+
+    The next `Transactions` with the same id settles it.
+    """
+
+
+class Transactions:
+    """A producer that holds its transactional id from `__enter__` on; who held it before is fenced.
+
+    After `__enter__` every transaction of a former holder is settled, so that a reader of committed records sees all.
+    """
+
+    def __init__(self, broker: Broker, transactional_id: str) -> None:
+        self._settings = {**_SETTINGS, **broker.settings, "transactional.id": transactional_id}
+        self._producer: Any = None
+
+    def __enter__(self) -> Self:
+        from confluent_kafka import Producer
+
+        with _told_apart("open a transactional producer"):
+            self._producer = Producer(self._settings)
+        self._retried("take the transactional id", self._producer.init_transactions)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        # What was queued and not committed must not be waited for.
+        self._producer.purge()
+        self._producer = None
+
+    def begin(self) -> None:
+        """Begin a transaction; `send` belongs to it until `commit`."""
+        with _told_apart("begin a transaction"):
+            self._producer.begin_transaction()
+
+    def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[Any] | None = None,
+        partition: int = -1,
+    ) -> None:
+        """Queue a record of the open transaction; -1 puts it where its key belongs."""
+        while True:
+            try:
+                self._producer.produce(topic, value=value, key=key, headers=headers or [], partition=partition)
+            except BufferError:
+                # The queue holds a batch of ours; a larger one waits for room.
+                self._producer.poll(0.05)
+            except Exception as error:
+                raise _translated("produce", error) from error
+            else:
+                return
+
+    def abort(self) -> None:
+        """Give up the open transaction, if there is one: nothing of it is seen by readers of committed records."""
+        from confluent_kafka import KafkaError as Code
+        from confluent_kafka import KafkaException
+
+        try:
+            self._producer.abort_transaction(SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() != Code._STATE:  # noqa: SLF001 - the constant's name; none was open
+                raise _translated("abort a transaction", error) from error
+
+    def commit(self) -> None:
+        """Return when every record of the transaction is there for all readers.
+
+        Raises:
+            FencedError, UnsettledError: as they say. KafkaError: the broker refused; nothing of it is seen.
+        """
+        self._retried("commit a transaction", self._producer.commit_transaction)
+
+    def _retried(self, what: str, call: Callable[[float], Any]) -> None:
+        """Call until it succeeds; librdkafka says which failures pass by themselves."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                call(max(1.0, deadline - time.monotonic()))
+            except Exception as error:
+                code = error.args[0] if error.args else None
+                if getattr(code, "retriable", bool)() and time.monotonic() < deadline:
+                    continue
+                raise _translated(what, error) from error
+            else:
+                return
+
+
+def _translated(what: str, error: Exception) -> KafkaError:
+    """The error that this failure of librdkafka's is here; the rest of its failures are refusals of the broker."""
+    from confluent_kafka import KafkaError as Code
+    from confluent_kafka import KafkaException
+
+    if not isinstance(error, KafkaException):
+        raise error
+    code = error.args[0]
+    message = f"Kafka: could not {what}: {code.str()}"
+    if code.code() in {Code._FENCED, Code.PRODUCER_FENCED, Code.INVALID_PRODUCER_EPOCH}:  # noqa: SLF001 - the constant's name
+        return FencedError(message)
+    if code.code() in _unreachable() or code.retriable():
+        return UnsettledError(message, hint="todoctl status")
+    return KafkaError(message, hint="todoctl status")
+
+
+@contextmanager
+def _told_apart(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _translated(what, error) from error
+
+
+def _unreachable() -> set[int]:
+    from confluent_kafka import KafkaError as Code
+
+    return {
+        Code._TIMED_OUT,  # noqa: SLF001 - the constants' names
+        Code._MSG_TIMED_OUT,  # noqa: SLF001
+        Code._TRANSPORT,  # noqa: SLF001
+        Code._ALL_BROKERS_DOWN,  # noqa: SLF001
+        Code._PURGE_QUEUE,  # noqa: SLF001
+        Code._PURGE_INFLIGHT,  # noqa: SLF001
+        Code.REQUEST_TIMED_OUT,
+    }

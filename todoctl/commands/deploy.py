@@ -1,0 +1,50 @@
+"""`todoctl deploy`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from todoctl import screen
+from todoctl.commands import context
+from todoctl.screen import Output
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    ctx: typer.Context,
+    smoke: Annotated[bool, typer.Option(help="End with `todoctl smoke`; a broken chain is a failed release.")] = True,
+    allow_contract: Annotated[
+        bool,
+        typer.Option(
+            "--allow-contract", help="Also apply a migration after which an older release can't be gone back to."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to --allow-contract without being asked.")] = False,
+    output: Annotated[Output, typer.Option("-o", "--output", help="How to write the release.")] = Output.table,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
+    ] = 120,
+) -> None:
+    """Make a release of the code and values at hand and switch to it, service by service.
+
+    Shows what differs, migrates, then replaces one service after the other behind its health checks while the rest serves.
+    What fails goes back by itself, after its evidence was kept: exit 1, and exit 3 when going back failed too.
+    Exit 8 when it is refused: another deploy works, one was killed, or a migration would cut off the way back.
+    """
+    settings = context.settings(ctx)
+    releases = context.releases(settings, "deploy", seconds=timeout)
+    with releases.alone("deploy"), releases.deploy() as change:
+        context.narrate_differences(change.plan)
+        if change.plan.differences:
+            change.plan.require_free(force=allow_contract)
+            if change.plan.obstacles:
+                screen.confirm("; ".join(item.reason for item in change.plan.obstacles) + ": go on?", yes=yes)
+            context.carry_out(change, releases, context.proof(settings) if smoke else None)
+        else:
+            screen.ok("nothing to deploy: the release that runs has this code and these values")
+        release = change.outcome()
+    screen.show(release.model_dump(mode="json"), output, lambda: screen.ok(f"release {release.revision} runs"))

@@ -1,0 +1,32 @@
+"""`todoctl unlock`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from todoctl import screen
+from todoctl.commands import context
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    ctx: typer.Context,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
+    ] = 120,
+) -> None:
+    """Repair a release whose deploy was killed: what ran before runs again.
+
+    Services that were switched already go back behind their health checks; the release is written down as failed.
+    Exit 8 while a deploy works on it: that one is not stuck.
+    """
+    settings = context.settings(ctx)
+    releases = context.releases(settings, "unlock", seconds=timeout)
+    with releases.alone("unlock"), screen.board() as board:
+        for event in releases.unlock():
+            board.update(event.name, event.state, event.detail, event.elapsed)
+    screen.ok("unlocked: what ran before runs again")

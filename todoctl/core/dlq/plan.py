@@ -1,0 +1,202 @@
+"""The plan file: JSON Lines, a header and a line for each letter, so that it can be reviewed, cut and streamed."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json, to_json
+
+from todoctl.core.dlq.decisions import State
+from todoctl.core.dlq.foreign import Header
+from todoctl.errors import RefusedError, UsageError
+
+# replay: re-publish. cover: the same record is re-published for another letter. park: it came back too often.
+Act = Literal["replay", "cover", "park", "skip"]
+ACTS: tuple[Act, ...] = get_args(Act)
+
+_AGAIN = "make a new one: todoctl dlq plan"
+
+
+class Target(BaseModel):
+    """A topic that records go to: its id, how many partitions it has, and where each ended when the plan was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    topic_id: str
+    partitions: int
+    ends: dict[int, int]
+    consumers: tuple[str, ...] = ()
+
+
+class PlanHeader(BaseModel):
+    """The first line: what the plan is for, whom it is from, and a digest over all other lines.
+
+    `ends` is where each partition of the letters ended; `states` what letters must still be in to be replayed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    todoctl_plan: Literal[1] = 1
+    id: str
+    made_at: str
+    made_by: str
+    environment: str
+    cluster: str
+    topic: str
+    topic_id: str
+    ends: dict[int, int]
+    states: tuple[State, ...]
+    filters: dict[str, str] = {}
+    edit: str | None = None
+    max_returns: int
+    targets: dict[str, Target]
+    counts: dict[Act, int]
+    because: dict[str, int] = {}
+    risks: tuple[str, ...] = ()
+    digest: str
+
+    def encode(self) -> bytes:
+        """The header's line."""
+        return self.model_dump_json().encode() + b"\n"
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is to be done with one letter, which `digest` proves to be the one that was reviewed.
+
+    `is_wrapped` says that the letter is one of ours, which has the record inside. The record goes to `topic` and its partition `to`, or where its key belongs when that is None. `value` is given only
+    where it isn't the letter's (`is_edited`, or the letter had it cut). `same_as` names the letter whose re-published
+    record is this one's too. `about` is for the reader, as is `before`, an
+    edited record's value as it died, which is not written.
+    """
+
+    partition: int
+    offset: int
+    digest: str
+    act: Act
+    topic: str | None = None
+    to: int | None = None
+    key: bytes | None = None
+    headers: tuple[Header, ...] = ()
+    count: int = 0
+    is_wrapped: bool = False
+    has_value: bool = False
+    value: bytes | None = None
+    is_edited: bool = False
+    because: str | None = None
+    same_as: str | None = None
+    about: Mapping[str, Any] | None = None
+    before: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """The letter's name, `partition/offset`."""
+        return f"{self.partition}/{self.offset}"
+
+    def encode(self) -> bytes:
+        """The entry's line."""
+        line: dict[str, Any] = {"letter": self.name, "do": self.act}
+        if self.is_wrapped:
+            line["wrapped"] = True
+        if self.because:
+            line["because"] = self.because
+        if self.act == "cover":
+            line |= {"topic": self.topic, "same_as": self.same_as}
+        if self.act == "replay":
+            line |= {"topic": self.topic, "partition": self.to}
+            line |= {"key": _shown(self.key), "headers": [[name, _shown(value)] for name, value in self.headers]}
+            line["count"] = self.count
+            if self.has_value:
+                line |= {"value": _shown(self.value), "edited": self.is_edited}
+        return to_json({**line, "about": self.about, "digest": self.digest}) + b"\n"
+
+
+def read_entry(line: bytes, number: int) -> Entry:
+    """The entry in a line of a plan.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        found = from_json(line)
+        partition, _, offset = found["letter"].partition("/")
+        entry = Entry(int(partition), int(offset), found["digest"], found["do"], because=found.get("because"))
+        if entry.act == "cover":
+            entry.topic, entry.same_as = found["topic"], found["same_as"]
+        if entry.act == "replay":
+            entry.topic, entry.to = found["topic"], found["partition"]
+            entry.key, entry.count = _read(found["key"]), found["count"]
+            entry.headers = tuple((name, _read(value)) for name, value in found["headers"])
+            entry.is_wrapped = found.get("wrapped") is True
+            if "value" in found:
+                entry.has_value, entry.value, entry.is_edited = True, _read(found["value"]), found["edited"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"line {number} of the plan is no entry: {error!r}", hint=_AGAIN) from error
+    if entry.act not in ACTS or not (entry.to is None or (type(entry.to) is int and entry.to >= 0)):
+        raise UsageError(f"line {number} of the plan asks for what there is not", hint=_AGAIN)
+    return entry
+
+
+def read_header(line: bytes) -> PlanHeader:
+    """The header in a plan's first line.
+
+    Raises:
+        UsageError: it is none, or of a version that this todoctl doesn't read.
+    """
+    try:
+        return PlanHeader.model_validate_json(line)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise UsageError(f"this is no plan that can be read: {where}: {problem['msg']}", hint=_AGAIN) from error
+
+
+def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
+    """The entries in a plan's lines after the first."""
+    for number, line in enumerate(lines, 2):
+        if line.strip():
+            yield read_entry(line, number)
+
+
+def lines_digest(lines: Iterable[bytes]) -> str:
+    """What proves that nobody changed the lines after the header."""
+    seen = sha256()
+    for line in lines:
+        seen.update(line)
+    return seen.hexdigest()
+
+
+def check_fits(header: PlanHeader, *, cluster: str, topic_ids: Mapping[str, str]) -> None:
+    """Return when the plan is for this cluster and these topics.
+
+    Raises:
+        RefusedError: it isn't, or a topic of it was made anew or lost since.
+    """
+    if header.cluster != cluster:
+        raise RefusedError(f"the plan is for the Kafka cluster {header.cluster}, this is {cluster}", hint=_AGAIN)
+    wanted = {header.topic: header.topic_id} | {name: target.topic_id for name, target in header.targets.items()}
+    for name, topic_id in wanted.items():
+        if topic_ids.get(name) != topic_id:
+            what = "was made anew" if name in topic_ids else "is gone"
+            raise RefusedError(f"the plan no longer fits: the topic {name} {what} since", hint=_AGAIN)
+
+
+def _shown(data: bytes | None) -> Any:
+    """Bytes for a reader: text where they are text, else base64."""
+    if data is None:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(data).decode()}
+
+
+def _read(shown: Any) -> bytes | None:
+    if shown is None:
+        return None
+    return shown.encode() if isinstance(shown, str) else b64decode(shown["base64"], validate=True)

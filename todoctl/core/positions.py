@@ -1,0 +1,99 @@
+"""Where in a topic to begin and to end, as a person writes it, and the token that resumes a reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from todoctl.core.logs import parse_duration
+
+Place = tuple[str, int]  # a topic and one of its partitions
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+_TOKEN = re.compile(r"[A-Za-z0-9._-]+@[0-9]+:[0-9]+(,[0-9]+:[0-9]+)*(/[A-Za-z0-9._-]+@[0-9]+:[0-9]+(,[0-9]+:[0-9]+)*)*")
+
+
+@dataclass(frozen=True)
+class Position:
+    """One end of the partitions, an offset in each of them, or a time in milliseconds."""
+
+    kind: Literal["beginning", "end", "offset", "time"]
+    value: int = 0
+
+
+BEGINNING = Position("beginning")
+END = Position("end")
+
+
+def parse_position(text: str, now: datetime) -> Position:
+    """`beginning`, `end`, an offset such as 1200, an ISO time (UTC without a zone), or a duration such as 15m, which is that long ago.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    names = {"beginning": BEGINNING, "earliest": BEGINNING, "end": END, "latest": END}
+    if text in names:
+        return names[text]
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return Position("offset", int(text))
+    return Position("time", max(0, round(_moment(text, now).timestamp() * 1000)))
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    try:
+        return now - parse_duration(text)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is further back than time can be written") from error
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is no place in a topic: write beginning, end, an offset, an ISO time, or how long ago (15m)"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The next offset of every partition of a reading, and the cluster that they are of."""
+
+    cluster: str
+    offsets: Mapping[Place, int]
+
+    def __str__(self) -> str:
+        """`TOPIC@PARTITION:OFFSET,…/TOPIC@…#CLUSTER`: to be copied, and to be understood."""
+        topics: dict[str, list[str]] = {}
+        for (topic, partition), offset in sorted(self.offsets.items()):
+            topics.setdefault(topic, []).append(f"{partition}:{offset}")
+        return "/".join(f"{topic}@{','.join(pairs)}" for topic, pairs in topics.items()) + f"#{self.cluster}"
+
+
+def parse_resume(text: str) -> Resume:
+    """The token that a reading printed.
+
+    Raises:
+        ValueError: it is not such a token.
+    """
+    body, _, cluster = text.strip().partition("#")
+    if not cluster or not _TOKEN.fullmatch(body):
+        raise ValueError("it is not what an earlier reading printed: TOPIC@PARTITION:OFFSET,…#CLUSTER")
+    offsets = {}
+    for part in body.split("/"):
+        topic, _, pairs = part.partition("@")
+        for pair in pairs.split(","):
+            partition, _, offset = pair.partition(":")
+            offsets[topic, int(partition)] = int(offset)
+    return Resume(cluster, offsets)
+
+
+def is_topic_name(text: str) -> bool:
+    """Whether Kafka allows a topic of this name.
+
+    Source: org.apache.kafka.common.internals.Topic: up to 249 of A-Z a-z 0-9 . _ -, and not . or .. alone.
+    """
+    return bool(_NAME.match(text)) and text not in {".", ".."}

@@ -1,0 +1,1 @@
+"""Dead letters on a cluster: reading them with what was decided, planning, re-publishing, parking and purging."""

@@ -1,0 +1,168 @@
+"""Holding the dead letters: one operator at a time decides, and each decision is in one transaction with its effect."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+
+from todoctl.adapters.kafka.client import KafkaError
+from todoctl.adapters.kafka.transactions import FencedError, Transactions, UnsettledError
+from todoctl.adapters.whoami import is_running
+from todoctl.core.dlq.decisions import DECISIONS, OPERATOR_KEY, Decision, Ledger, Operator, State, decision_key
+from todoctl.core.dlq.foreign import Header
+from todoctl.errors import PartialError, RefusedError
+from todoctl.operations.dlq.desk import Desk, read_ledger, require_decisions
+
+# One for replay, park and purge: whoever takes it fences the one before.
+TRANSACTIONAL_ID = "todoctl-dlq"
+
+BATCH = 5000
+
+# An operator on another machine who gave no sign of life for so long is gone.
+_SILENCE = timedelta(seconds=60)
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A record to publish; a partition of None is the one where its key belongs."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: list[Header]
+
+
+class Holder:
+    """The operator who holds the dead letters now; `ledger` has every decision, also those made while holding."""
+
+    def __init__(self, desk: Desk, transactions: Transactions, me: Operator, ledger: Ledger, clock: Clock) -> None:
+        self.desk, self.ledger, self.me = desk, ledger, me
+        self._transactions, self._clock = transactions, clock
+        self._replayed: dict[tuple[str | None, int | None, int], Decision] = {}
+
+    def commit(self, decided: Sequence[tuple[int, int, Decision]], sends: Iterable[Send] = ()) -> None:
+        """Publish the records and write the decisions about letters at (partition, offset), all in one transaction."""
+        cluster, topic_id, send = self.desk.cluster, self.desk.topic_id, self._transactions.send
+        values: dict[int, bytes] = {}
+        self._transactions.begin()
+        for item in sends:
+            where = -1 if item.partition is None else item.partition
+            send(item.topic, key=item.key, value=item.value, headers=item.headers, partition=where)
+        for partition, offset, decision in decided:
+            # Letters that share a decision share the object, and its bytes.
+            value = values.get(id(decision)) or values.setdefault(id(decision), decision.encode())
+            send(DECISIONS, key=decision_key(cluster, topic_id, partition, offset), value=value)
+        self._beat(is_done=False)
+        self._transactions.commit()
+        for partition, offset, decision in decided:
+            self.ledger.set(partition, offset, decision.action)
+        self._replayed.clear()
+
+    def replayed(self, topic: str | None, partition: int | None, count: int) -> Decision:
+        """The decision about letters whose records go to this place for the `count`th time; one object in a batch."""
+        what = (topic, partition, count)
+        if what not in self._replayed:
+            self._replayed[what] = replace(self.decision("replayed"), topic=topic, partition=partition, count=count)
+        return self._replayed[what]
+
+    def decision(self, action: State) -> Decision:
+        """A decision of this operator, made now."""
+        return Decision(action, self.me.plan, f"{self.me.user}@{self.me.host}", self._clock().isoformat())
+
+    def bury(self, keys: Iterable[bytes]) -> int:
+        """Write tombstones over decisions about letters that are gone; gives how many."""
+        count, left = 0, iter(keys)
+        while batch := list(islice(left, BATCH)):
+            self._transactions.begin()
+            for key in batch:
+                self._transactions.send(DECISIONS, key=key, value=None)
+            self._beat(is_done=False)
+            self._transactions.commit()
+            count += len(batch)
+        return count
+
+    def announce(self, *, is_done: bool) -> None:
+        """Say who holds the dead letters, or that nobody does any more."""
+        self._transactions.begin()
+        self._beat(is_done=is_done)
+        self._transactions.commit()
+
+    def _beat(self, *, is_done: bool) -> None:
+        now = replace(self.me, beat=self._clock().isoformat(), is_done=is_done)
+        self._transactions.send(DECISIONS, key=OPERATOR_KEY, value=now.encode())
+
+
+@contextmanager
+def holding(desk: Desk, me: Operator, *, clock: Clock, take_over: bool = False) -> Iterator[Holder]:
+    """Hold the dead letters: former transactions are settled, and every decision of theirs is known.
+
+    Raises:
+        RefusedError: another operator works on them, or took them over meanwhile; the message names that one.
+        PartialError: the broker went away; what was committed stays, the same command goes on.
+    """
+    require_decisions(desk)
+    if not take_over:
+        _refuse_when_held(read_ledger(desk).operator, me, clock())
+    try:
+        with Transactions(desk.broker, TRANSACTIONAL_ID) as transactions:
+            # Whoever held the id is fenced now, so nothing can be added behind what is read here.
+            holder = Holder(desk, transactions, me, read_ledger(desk), clock)
+            holder.announce(is_done=False)
+            holder.bury(holder.ledger.stale)
+            try:
+                yield holder
+            except (FencedError, UnsettledError):
+                raise
+            except BaseException:
+                _let_go(transactions, holder)
+                raise
+            else:
+                holder.announce(is_done=True)
+    except FencedError as error:
+        raise RefusedError(_taken_over(desk), hint="todoctl dlq list") from error
+    except UnsettledError as error:
+        raise PartialError(
+            f"{error.message}; what was committed before stays, the rest is still pending",
+            hint="todoctl status, then run the same command again",
+        ) from error
+
+
+def _let_go(transactions: Transactions, holder: Holder) -> None:
+    # Where this fails the next operator sees from the process, or from its silence, that it ended.
+    with contextlib.suppress(KafkaError):
+        transactions.abort()
+        holder.announce(is_done=True)
+
+
+def _refuse_when_held(other: Operator | None, me: Operator, now: datetime) -> None:
+    if other is None or other.is_done or other.session == me.session or not _is_alive(other, me, now):
+        return
+    raise RefusedError(
+        f"{other.name} works on the dead letters; last sign of life {other.beat}",
+        hint="wait for its end, or add --take-over to stop it and go on instead",
+    )
+
+
+def _is_alive(other: Operator, me: Operator, now: datetime) -> bool:
+    if other.host == me.host:
+        return is_running(other.pid, other.process_started)
+    try:
+        return now - datetime.fromisoformat(other.beat) < _SILENCE
+    except (ValueError, TypeError):
+        return False
+
+
+def _taken_over(desk: Desk) -> str:
+    try:
+        other = read_ledger(desk).operator
+    except KafkaError:
+        other = None
+    who = other.name if other else "another operator"
+    return f"{who} took the dead letters over; what was committed before stays, nothing was published twice"

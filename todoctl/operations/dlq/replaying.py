@@ -1,0 +1,248 @@
+"""Executing a plan: exactly its letters, each re-published together with its decision in one Kafka transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from todoctl.adapters.kafka.client import KafkaError
+from todoctl.adapters.kafka.reader import Reader
+from todoctl.adapters.kafka.transactions import UnsettledError
+from todoctl.core.dlq.decisions import Decision
+from todoctl.core.dlq.filters import read_name
+from todoctl.core.dlq.letters import digest, mark, wrapped_value
+from todoctl.core.dlq.plan import Entry, PlanHeader, check_fits, entries, lines_digest, read_header
+from todoctl.errors import RefusedError, UsageError
+from todoctl.operations.dlq.desk import Desk, read_ledger
+from todoctl.operations.dlq.holding import BATCH, Holder, Send
+
+# What one transaction may hold in memory.
+_BYTES = 32 * 2**20
+
+# Reading past so many letters costs as much as opening another reader.
+_GAP = 50_000
+
+_AGAIN = "make a new one: todoctl dlq plan"
+
+
+@dataclass
+class Progress:
+    """What a replay has done: letters by what was done with them, of `total` that are to be decided.
+
+    `decided` letters had been decided before, by an earlier run of this plan or otherwise; `bytes` were published.
+    """
+
+    total: int
+    replayed: int = 0
+    covered: int = 0
+    parked: int = 0
+    decided: int = 0
+    orphaned: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def done(self) -> int:
+        """Letters that need nothing more."""
+        return self.replayed + self.covered + self.parked + self.decided + self.orphaned
+
+    @property
+    def rate(self) -> float:
+        """Letters per second."""
+        return (self.done - self.decided) / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At this rate; None while there is none."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+@dataclass
+class _Batch:
+    """What one transaction is to do; `sent` are the letters whose records it publishes."""
+
+    sends: list[Send] = field(default_factory=list)
+    decided: list[tuple[int, int, Decision]] = field(default_factory=list)
+    sent: set[tuple[int, int]] = field(default_factory=set)
+    covered: int = 0
+    parked: int = 0
+    bytes: int = 0
+
+
+def open_plan(path: Path, *, takes_changed: bool) -> PlanHeader:
+    """The header of a plan file whose lines are as they were written.
+
+    Raises:
+        UsageError: there is no such plan.
+        RefusedError: a line was changed, added or cut since.
+    """
+    try:
+        with path.open("rb") as stream:
+            header = read_header(stream.readline())
+            found = lines_digest(stream)
+    except OSError as error:
+        raise UsageError(f"the plan {path} can't be read: {error.strerror}", hint="todoctl dlq plan") from error
+    if found != header.digest and not takes_changed:
+        raise RefusedError(
+            f"the plan {path} was changed after it was made",
+            hint="review it; then add --accept-changes, or make a new one: todoctl dlq plan",
+        )
+    return header
+
+
+def check_plan(desk: Desk, header: PlanHeader) -> None:
+    """Return when the plan fits the cluster as it is now.
+
+    Raises:
+        RefusedError: with what differs.
+    """
+    partitions = {name: desk.values.topics[name].partitions for name in header.targets if name in desk.values.topics}
+    if foreign := set(header.targets) - set(partitions):
+        raise RefusedError(f"the platform does not own: {', '.join(sorted(foreign))}", hint="todoctl topics list")
+    check_fits(header, cluster=desk.cluster, topic_ids=desk.topic_ids)
+
+
+def count_left(desk: Desk, header: PlanHeader, path: Path) -> int:
+    """How many letters of the plan are still to be re-published or parked."""
+    state, states = read_ledger(desk).state, frozenset(header.states)
+    with path.open("rb") as stream:
+        stream.readline()
+        wanted = (entry for entry in entries(stream) if entry.act != "skip")
+        return sum(state(entry.partition, entry.offset) in states for entry in wanted)
+
+
+def replay(
+    holder: Holder,
+    header: PlanHeader,
+    path: Path,
+    *,
+    rate: float | None = None,
+    first: int | None = None,
+    batch: int = BATCH,
+) -> Iterator[Progress]:
+    """Do what the plan says with every letter that is still as it was reviewed; yields after each transaction.
+
+    `rate` is in letters per second; a transaction has up to `batch` letters, the first one `first`. Run
+    again after any end it goes on with what is still pending.
+
+    Raises:
+        RefusedError: a letter is gone, or not the one that was reviewed; nothing of its batch was done.
+    """
+    progress = Progress(sum(count for act, count in header.counts.items() if act != "skip"))
+    began = time.monotonic()
+    size = batch if rate is None else max(1, min(batch, int(rate)))
+    with path.open("rb") as stream:
+        stream.readline()
+        pairs = _with_letters(holder.desk, _undecided(holder, header, stream, progress))
+        for ready in _batches(holder, header.id, pairs, progress, size, first or size):
+            holder.commit(ready.decided, ready.sends)
+            progress.replayed += len(ready.sends)
+            progress.covered += ready.covered
+            progress.parked += ready.parked
+            progress.bytes += ready.bytes
+            progress.seconds = time.monotonic() - began
+            yield progress
+            if rate is not None:
+                time.sleep(max(0.0, began + (progress.done - progress.decided) / rate - time.monotonic()))
+    progress.seconds = time.monotonic() - began
+    yield progress
+
+
+def _undecided(holder: Holder, header: PlanHeader, lines: Iterable[bytes], progress: Progress) -> Iterator[Entry]:
+    """The entries that are still to be done, in the plan's order."""
+    state, states = holder.ledger.state, frozenset(header.states)
+    for entry in entries(lines):
+        if entry.act == "skip":
+            continue
+        if entry.act == "replay" and not _is_target(header, entry):
+            raise UsageError(f"the plan's header knows no place {entry.topic}/{entry.to} for {entry.name}", hint=_AGAIN)
+        if state(entry.partition, entry.offset) in states:
+            yield entry
+        else:
+            progress.decided += 1
+
+
+def _is_target(header: PlanHeader, entry: Entry) -> bool:
+    target = header.targets.get(entry.topic or "")
+    return target is not None and (entry.to is None or entry.to < target.partitions)
+
+
+def _batches(
+    holder: Holder, plan: str, pairs: Iterable[tuple[Entry, Any]], progress: Progress, size: int, first: int
+) -> Iterator[_Batch]:
+    batch = _Batch()
+    for entry, message in pairs:
+        key, value, headers = message.key(), message.value(), message.headers() or ()
+        if entry.digest != digest(key, value, headers):
+            raise RefusedError(f"the letter {entry.name} is not the one that was reviewed", hint=_AGAIN)
+        if entry.act == "replay":
+            _add_replay(holder, plan, batch, entry, value)
+        elif entry.act == "cover" and not _is_sent(holder, batch, entry):
+            progress.orphaned += 1
+        else:
+            _add_decision(holder, batch, entry)
+        if len(batch.decided) >= first or batch.bytes >= _BYTES:
+            yield batch
+            batch, first = _Batch(), size
+    if batch.decided:
+        yield batch
+
+
+def _add_replay(holder: Holder, plan: str, batch: _Batch, entry: Entry, value: bytes | None) -> None:
+    if entry.has_value:
+        value = entry.value
+    elif entry.is_wrapped:
+        value = wrapped_value(value)
+    place = (entry.partition, entry.offset)
+    headers = [*entry.headers, mark(plan, *place, entry.count)]
+    batch.sends.append(Send(entry.topic or "", entry.to, entry.key, value, headers))
+    batch.decided.append((*place, holder.replayed(entry.topic, entry.to, entry.count)))
+    batch.sent.add(place)
+    batch.bytes += len(value or b"")
+
+
+def _add_decision(holder: Holder, batch: _Batch, entry: Entry) -> None:
+    is_park = entry.act == "park"
+    decision = holder.decision("parked") if is_park else holder.replayed(entry.topic, None, 0)
+    batch.decided.append((entry.partition, entry.offset, decision))
+    batch.parked += is_park
+    batch.covered += not is_park
+
+
+def _is_sent(holder: Holder, batch: _Batch, entry: Entry) -> bool:
+    """Whether the record that this letter shares with another one was re-published: its line may have been cut."""
+    place = read_name(entry.same_as or "")
+    return place is not None and (place in batch.sent or holder.ledger.state(*place) == "replayed")
+
+
+def _with_letters(desk: Desk, wanted: Iterable[Entry]) -> Iterator[tuple[Entry, Any]]:
+    """Each entry with its letter as librdkafka's message, read in one go as far as they lie close together."""
+    partition, position = -1, 0
+    source: Iterator[Any] = iter(())
+    with ExitStack() as opened:
+        for entry in wanted:
+            if entry.partition != partition or not 0 <= entry.offset - position < _GAP:
+                opened.close()
+                source = _messages(desk, entry.partition, entry.offset, opened)
+            message = next((found for found in source if found.offset() >= entry.offset), None)
+            if message is None or message.offset() != entry.offset:
+                raise RefusedError(f"the plan no longer fits: the letter {entry.name} is gone", hint=_AGAIN)
+            partition, position = entry.partition, entry.offset + 1
+            yield entry, message
+
+
+def _messages(desk: Desk, partition: int, offset: int, opened: ExitStack) -> Iterator[Any]:
+    place = (desk.topic, partition)
+    start, end = desk.ranges.get(place, (0, 0))
+    if not start <= offset < end:
+        return
+    try:
+        reader = opened.enter_context(Reader(desk.broker, {place: offset}, {place: end}))
+        for batch in reader.batches():
+            yield from batch
+    except KafkaError as error:
+        raise UnsettledError(error.message, hint=error.hint, detail=error.detail) from error

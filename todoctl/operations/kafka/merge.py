@@ -1,0 +1,123 @@
+"""Batches of several partitions merged by time, with bounded memory.
+
+A partition's records keep their order even where their times go backwards: a record counts as not older than any
+before it in its partition. A record is given when no partition can still bring an older one: each unfinished
+partition has shown a record as late, or says that it has none at present.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, compress, groupby
+from typing import Any
+
+from todoctl.adapters.kafka import columns
+from todoctl.adapters.kafka.client import Place
+from todoctl.adapters.kafka.reader import Reader
+from todoctl.operations.kafka.filters import Test
+
+_MOST = 48 * 2**20  # bytes of values kept back in all
+_MOST_RECORDS = 200_000  # and how many records
+
+
+@dataclass
+class _Held:
+    """Messages of one place that wait, with their times, which never fall; `size` in bytes."""
+
+    times: list[int] = field(default_factory=list)
+    messages: list[Any] = field(default_factory=list)
+    size: int = 0
+    latest: int = -(2**63)
+
+
+class Merger:
+    """Takes batches of a reader as they arrive and gives them in the order of time."""
+
+    def __init__(self, reader: Reader, places: set[Place]) -> None:
+        self._reader = reader
+        self._held: dict[Place, _Held] = {place: _Held() for place in places}
+        self._paused: set[Place] = set()
+
+    @property
+    def positions(self) -> dict[Place, int]:
+        """Place → the offset of its first record that was not given yet."""
+        return {
+            place: held.messages[0].offset() if held.messages else self._reader.positions[place]
+            for place, held in self._held.items()
+        }
+
+    def batches(self, tests: Sequence[Test] = ()) -> Iterator[list[Any]]:
+        """What passes the tests of the reader's batches, in the order of time; empty ones show that time passes."""
+        for batch in self._reader.batches():
+            self._take(batch, tests)
+            yield self._ready()
+            self._mind_memory()
+        yield self._merge(lambda held: len(held.times))
+
+    def _take(self, batch: list[Any], tests: Sequence[Test]) -> None:
+        first = 0
+        for place, run in groupby(zip(columns.topics(batch), columns.partitions(batch), strict=True)):
+            held, count = self._held[place], sum(1 for _ in run)
+            messages = batch[first : first + count]
+            first += count
+            times = list(accumulate(columns.times(messages), max, initial=held.latest))[1:]
+            held.latest = times[-1]
+            if tests:
+                kept = [all(test(message) for test in tests) for message in messages]
+                times, messages = list(compress(times, kept)), list(compress(messages, kept))
+            held.times += times
+            held.messages += messages
+            held.size += sum(map(len, messages))
+
+    def _ready(self) -> list[Any]:
+        """What is not younger than the latest record that every unfinished partition has shown."""
+        waiting = self._reader.unfinished - self._reader.at_end
+        bound = min((self._held[place].latest for place in waiting), default=2**63)
+        return self._merge(lambda held: bisect_right(held.times, bound))
+
+    def _merge(self, count: Callable[[_Held], int]) -> list[Any]:
+        times: list[int] = []
+        messages: list[Any] = []
+        sources = 0
+        for held in self._held.values():
+            taken = count(held) if held.times else 0
+            if taken:
+                sources += 1
+                times += held.times[:taken]
+                messages += held.messages[:taken]
+                held.size -= sum(map(len, held.messages[:taken]))
+                del held.times[:taken], held.messages[:taken]
+        if sources < 2:
+            return messages
+        return [messages[at] for at in sorted(range(len(times)), key=times.__getitem__)]
+
+    def _mind_memory(self) -> None:
+        """Partitions that are far ahead in time wait; one that has nothing left here is read on."""
+        # Its next record may be the oldest of all, so it is read on whatever the others hold.
+        if drained := {place for place in self._paused if not self._held[place].times}:
+            self._reader.resume(drained)
+            self._paused -= drained
+        total = sum(held.size for held in self._held.values())
+        records = sum(len(held.times) for held in self._held.values())
+        if total > _MOST or records > _MOST_RECORDS:
+            ahead = {place for place, held in self._held.items() if held.times} & self._reader.unfinished
+            if fresh := ahead - self._paused:
+                self._reader.pause(fresh)
+                self._paused |= fresh
+
+
+def in_order(messages: list[Any]) -> list[Any]:
+    """All messages in the order of time, each partition's in its own."""
+    latest: dict[Place, int] = {}
+    keyed = []
+    for message in messages:
+        place = _place(message)
+        latest[place] = max(latest.get(place, -(2**63)), message.timestamp()[1])
+        keyed.append(latest[place])
+    return [messages[at] for at in sorted(range(len(keyed)), key=keyed.__getitem__)]
+
+
+def _place(message: Any) -> Place:
+    return message.topic(), message.partition()

@@ -1,0 +1,99 @@
+"""Releases of an environment, whatever it is made of: what a change would bring, and carrying it out.
+
+Each kind of environment has its own implementation; commands know only what stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+from todoctl.core.release_diff import Difference, highest_risk
+from todoctl.core.releases import Obstacle, Release
+from todoctl.errors import RefusedError
+from todoctl.operations.steps import StepEvent
+
+# Proves that the platform works as a whole; gives what it saw, raises where it does not.
+Proof = Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a deploy or rollback would do: from which revision (None: no release runs), what differs, what is in the way.
+
+    `returns_to` is the revision that would come back, None for new code.
+    """
+
+    kind: Literal["deploy", "rollback"]
+    runs: int | None
+    returns_to: int | None
+    differences: tuple[Difference, ...]
+    obstacles: tuple[Obstacle, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The plan as JSON has it."""
+        return {
+            "kind": self.kind,
+            "from": self.runs,
+            "to": self.returns_to,
+            "risk": highest_risk(self.differences),
+            "differences": [asdict(item) for item in self.differences],
+            "obstacles": [asdict(item) for item in self.obstacles],
+        }
+
+    def require_free(self, *, force: bool) -> None:
+        """Return when nothing is in the way, or only what `force` overrides.
+
+        Raises:
+            RefusedError: something is; it says what, and what to do.
+        """
+        stopping = [item for item in self.obstacles if not (force and item.can_be_forced)]
+        if stopping:
+            raise RefusedError(
+                f"{self.kind} refused: {stopping[0].reason}",
+                detail=tuple(f"{item.about}: {item.reason} ({item.advice})" for item in stopping[1:]),
+                hint=stopping[0].advice,
+            )
+
+
+class Change(Protocol):
+    """A release in the making: its plan, and carrying it out."""
+
+    @property
+    def plan(self) -> Plan:
+        """What it would do."""
+
+    def carry_out(self, prove: Proof | None) -> Iterator[StepEvent]:
+        """Do it, end with `prove`; yields what happens.
+
+        Raises:
+            DeployError: it failed and what ran before runs again; the evidence is in the folder that the message names.
+            UnhealthyError: it failed, and so did going back.
+        """
+
+    def outcome(self) -> Release:
+        """The release that runs: the one that was made, or the one before where nothing differed."""
+
+
+class Releases(Protocol):
+    """The releases of one environment."""
+
+    def history(self) -> list[Release]:
+        """Every release, oldest first."""
+
+    def alone(self, what: str) -> AbstractContextManager[None]:
+        """Work as the only one; a RefusedError names who else does."""
+
+    def diff(self, revision: int | None) -> Plan:
+        """What a deploy, or a rollback to `revision`, would change; nothing is judged."""
+
+    def deploy(self) -> AbstractContextManager[Change]:
+        """A new release of the code and values at hand."""
+
+    def rollback(self, revision: int | None) -> AbstractContextManager[Change]:
+        """A new release that brings back an earlier one, by default the one before."""
+
+    def unlock(self) -> Iterator[StepEvent]:
+        """End a release whose deploy was killed: what ran before runs again; yields what happens."""
