@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("smoke", "Play the main job through the public API and show its timeline."),
     ),
     "Releases": (
+        ("images", "Build the images of the services."),
         ("deploy", "Make a release of the code and values at hand and switch to it, service by service."),
         ("diff", "Show what a deploy, or going back to a release, would change, with its risks."),
         ("history", "List the releases: what, when, by whom, and what became of each."),
@@ -50,7 +51,6 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("users", "Make a user an operator, or take that back."),
         ("verify", "Prove that what is kept is whole: the audit log."),
     ),
-    "Release": (("images", "Build the images of the services."),),
     "Setup": (
         ("tools", "List or install the programs that the local environment runs."),
         ("env", "List environments and show where each setting comes from."),

@@ -220,7 +220,7 @@ def test_strimzi_gets_three_nodes_and_two_accounts(chart: Chart) -> None:
     acls = users["todo"]["spec"]["authorization"]["acls"]
     assert {acl["resource"]["name"] for acl in acls if acl["resource"]["type"] == "topic"} == set(
         of(objects, "KafkaTopic")
-    )
+    ) - {"dlq-decisions"}
     assert not [acl for acl in acls if acl["resource"]["name"] == "*"]
     assert {
         (a["resource"]["name"], a["resource"]["patternType"]) for a in acls if a["resource"]["type"] == "group"
