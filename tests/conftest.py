@@ -33,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--kill-writes", type=int, default=200, help="mixed writes while parts are killed (%(default)s; 1000)"
     )
+    group.addoption("--replay-kills", type=int, default=20, help="kills of a replay of dead letters (%(default)s; 100)")
+    group.addoption(
+        "--schemathesis-cases", type=int, default=0, help="requests that Schemathesis makes (a few hundred; 20000)"
+    )
+    group.addoption("--attack-packets", type=int, default=3000, help="malformed socket packets (%(default)s; 100000)")
     group.addoption("--kill-clients", type=int, default=6, help="clients that write (%(default)s; 20)")
     group.addoption("--kill-seed", type=int, default=1, help="repeat another mix of writes (%(default)s)")
 

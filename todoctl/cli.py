@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("topics", "List, describe, apply, tail and append to topics; show lag."),
         ("groups", "List, describe and move consumer groups."),
         ("dlq", "See dead letters, and repair them: list, plan, replay."),
+        ("trace", "Follow a task, event, request or letter everywhere, and name the gap."),
     ),
     "Data": (
         ("db", "Show or migrate the database schema."),

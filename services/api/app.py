@@ -23,12 +23,12 @@ from services.api.reminders import Reminders
 from services.api.routes import router
 from services.api.upkeep import Upkeep
 from services.api.writes import Writer
-from services.common.database import Database
+from services.common.database import Database, database_check
 from services.common.ratelimit import TokenBuckets
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
 from services.common.tokens import TokenVerifier
-from services.common.webapp import database_check, make_app, sidecar_check
+from services.common.webapp import make_app, sidecar_check
 
 
 def utc_now() -> datetime:
@@ -67,6 +67,7 @@ def create_app(
         registry=registry,
         checks={"database": database_check(database), "sidecar": sidecar_check(sidecar)},
         lifespan=lifespan,
+        openapi=settings.openapi,
     )
     # A path with a slash too many is another path, not a redirect.
     app.router.redirect_slashes = False

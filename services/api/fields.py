@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from services.common.moments import Moment
 from todoctl.core.recurrence import zone
 
 Priority = Literal["low", "medium", "high", "urgent"]
@@ -20,7 +21,6 @@ LAST_YEAR = 9000
 # Half a surrogate pair is no character; neither JSON nor PostgreSQL can carry it.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 _DURATION = re.compile(
     r"P(?=[0-9T])(?:(?P<weeks>[0-9]{1,2})W)?(?:(?P<days>[0-9]{1,3})D)?"
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,4})H)?(?:(?P<minutes>[0-9]{1,6})M)?(?:(?P<seconds>[0-9]{1,8})S)?)?"
@@ -68,13 +68,6 @@ def format_duration(span: timedelta) -> str:
     return f"P{days}" + (f"T{clock}" if clock else "")
 
 
-def _date_time_text(value: object) -> object:
-    # pydantic would read a bare number as seconds since 1970.
-    if isinstance(value, datetime) or (isinstance(value, str) and _DATE_TIME.match(value)):
-        return value
-    raise ValueError("use an ISO 8601 date and time with an offset, such as 2030-01-31T09:00:00+01:00")
-
-
 def _instant(moment: datetime) -> datetime:
     try:
         instant = moment.astimezone(UTC)
@@ -94,15 +87,29 @@ def _distinct(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tags))
 
 
-Title = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=200)]
-Description = Annotated[str, Field(max_length=10_000), AfterValidator(many_lines)]
-Tag = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=50)]
+# What the validators say, for readers of the OpenAPI document.
+_LINE = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"}
+_LINES = {"pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"}
+_ZONE: dict[str, Any] = {"format": "iana-time-zone", "examples": ["Europe/Berlin", "UTC"]}
+_DURATION_PATTERN = r"^P(?=[0-9T])([0-9]{1,2}W)?([0-9]{1,3}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,6}M)?([0-9]{1,8}S)?)?$"
+
+Title = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=200, json_schema_extra=_LINE)]
+Description = Annotated[str, Field(max_length=10_000, json_schema_extra=_LINES), AfterValidator(many_lines)]
+Tag = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=50, json_schema_extra=_LINE)]
 Tags = Annotated[tuple[Tag, ...], Field(max_length=20), AfterValidator(_distinct)]
-Zone = Annotated[str, Field(max_length=64), AfterValidator(_known_zone)]
-Instant = Annotated[AwareDatetime, BeforeValidator(_date_time_text), AfterValidator(_instant)]
+Zone = Annotated[str, Field(max_length=64, json_schema_extra=_ZONE), AfterValidator(_known_zone)]
+Instant = Annotated[Moment, AfterValidator(_instant)]
 Offset = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "format": "duration", "examples": ["PT30M", "P1D"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "duration",
+            "pattern": _DURATION_PATTERN,
+            "description": "Weeks to seconds, at most 366 days.",
+            "examples": ["PT30M", "P1D"],
+        }
+    ),
 ]

@@ -49,7 +49,7 @@ async def _whole_body(request: Request) -> bytes:
 
 def _forward(routes: APIRouter, route: Forwarded, sidecar: Sidecar) -> None:
     async def forward(request: Request, body: bytes = Depends(_whole_body)) -> Response:
-        query = request.url.query
+        query = request.scope["query_string"].decode("latin-1")
         answer = await sidecar.invoke(
             route.service,
             route.method,

@@ -6,16 +6,30 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from services.api import queries
 from services.api.parts import Shared, etag
-from services.api.reminders import is_current
-from services.api.schemas import LARGEST, ChangePage, Heads, HeadsOf, NextOccurrence, ReminderStanding, TaskView
+from services.api.reminders import which_are_current
+from services.api.schemas import (
+    LARGEST,
+    ChangePage,
+    FiredReminders,
+    Heads,
+    HeadsOf,
+    NextOccurrence,
+    ReminderStanding,
+    ReminderStandings,
+    TaskView,
+)
 from services.common import context
 from services.common.guard import require_app_token, require_header
+from services.common.moments import Moment
+from services.common.openapi import Responses, refusals, task_answers
 from services.common.settings import ServiceSettings
+
+_OCCURRENCE: Responses = task_answers(200, 201) | refusals(404)
+_OCCURRENCE[200] |= {"model": TaskView, "description": "The one that was there."}
 
 
 def make_router(settings: ServiceSettings) -> APIRouter:
@@ -25,9 +39,17 @@ def make_router(settings: ServiceSettings) -> APIRouter:
         Depends(require_header("x-service-token", settings.service_token)),
     ]
     router = APIRouter(prefix="/internal", dependencies=guards)
-    router.add_api_route("/occurrences", create_occurrence, methods=["POST"], status_code=201, response_model=TaskView)
+    router.add_api_route(
+        "/occurrences",
+        create_occurrence,
+        methods=["POST"],
+        status_code=201,
+        response_model=TaskView,
+        responses=_OCCURRENCE,
+    )
     router.add_api_route("/reminders/{reminder_id}", read_standing, methods=["GET"], response_model=ReminderStanding)
-    router.add_api_route("/users/{user_id}/changes", read_changes, methods=["GET"], response_model=ChangePage)
+    router.add_api_route("/reminders/standing", read_standings, methods=["POST"], response_model=ReminderStandings)
+    router.add_api_route("/users/{user_id}/changes", read_changes_of, methods=["GET"], response_model=ChangePage)
     router.add_api_route("/heads", read_heads, methods=["POST"], response_model=Heads)
     return router
 
@@ -36,21 +58,29 @@ def make_job_router(settings: ServiceSettings, wake: Callable[[], None]) -> APIR
     """The callback of the scheduler's jobs; it only wakes, so a repeated or late one is harmless."""
     router = APIRouter(dependencies=[Depends(require_app_token(settings.app_api_token))])
 
-    @router.post("/job/{name}", status_code=204)
+    @router.post("/job/{name}", status_code=204, responses=refusals(503))
     async def job(name: str) -> None:  # noqa: ARG001 - whichever second it was, everything due is claimed
+        """Wake the reminders."""
         wake()
 
     return router
 
 
 async def read_standing(
-    reminder_id: Annotated[int, Path(ge=1, le=LARGEST)], trigger_at: Annotated[AwareDatetime, Query()], parts: Shared
+    reminder_id: Annotated[int, Path(ge=1, le=LARGEST)], trigger_at: Annotated[Moment, Query()], parts: Shared
 ) -> ReminderStanding:
     """Tell whether the reminder that fired for `trigger_at` is still to be sent."""
-    return ReminderStanding(current=await is_current(parts.database, reminder_id, trigger_at))
+    return ReminderStanding(current=bool(await which_are_current(parts.database, [(reminder_id, trigger_at)])))
 
 
-async def read_changes(
+async def read_standings(asked: FiredReminders, parts: Shared) -> ReminderStandings:
+    """Tell the same of many reminders, in their order and in one query."""
+    wanted = [(item.reminder_id, item.trigger_at) for item in asked.reminders]
+    current = await which_are_current(parts.database, wanted)
+    return ReminderStandings(current=[item in current for item in wanted])
+
+
+async def read_changes_of(
     user_id: Annotated[int, Path(ge=1, le=LARGEST)],
     parts: Shared,
     since: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,

@@ -73,7 +73,7 @@ IfMatch = Annotated[
 def ticket(request: Request, user: Principal, key: str | None, body: BaseModel | None = None) -> Ticket:
     """The ticket of a write: a repeated request is the same method, path, condition and meaning of the body."""
     content = "" if body is None else body.model_dump_json(exclude_unset=True)
-    parts = (request.method, request.url.path, request.headers.get("if-match", ""), content)
+    parts = (request.method, request.scope["path"], request.headers.get("if-match", ""), content)
     return Ticket(
         user_id=user.user_id,
         correlation_id=correlation_id.get() or "",

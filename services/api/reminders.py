@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select, text
@@ -117,9 +118,13 @@ class Reminders:
             return
 
 
-async def is_current(database: Database, reminder_id: int, trigger_at: datetime) -> bool:
-    """Whether a reminder that was claimed for `trigger_at` still stands: not moved, its task still open."""
-    wanted = (Reminder.id == reminder_id, Reminder.trigger_at == trigger_at, Reminder.state == "fired")
-    statement = select(Reminder.id).join(Task).where(*wanted, Task.status == "open")
+async def which_are_current(database: Database, fired: Sequence[tuple[int, datetime]]) -> set[tuple[int, datetime]]:
+    """Those of the reminders, each with the moment that it fired for, that still stand: not moved, the task still open."""
+    statement = (
+        select(Reminder.id, Reminder.trigger_at)
+        .join(Task)
+        .where(Reminder.id.in_([id_ for id_, _ in fired]), Reminder.state == "fired", Task.status == "open")
+    )
     async with database.transaction() as session:
-        return (await session.execute(statement)).scalar_one_or_none() is not None
+        standing = {(row.id, row.trigger_at) for row in await session.execute(statement)}
+    return standing & set(fired)

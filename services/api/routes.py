@@ -23,14 +23,18 @@ from services.api.schemas import (
     TaskView,
 )
 from services.api.writes import Answer, Apply, Check, Ticket, no_such_task
+from services.common.openapi import refusals, task_answers
 
-router = APIRouter(prefix="/api")
+router = APIRouter(prefix="/api", responses=refusals(429))
 
 TaskId = Annotated[int, Path(ge=1, le=LARGEST)]
 _JSON = [Depends(json_only)]
+_TOLD = task_answers(200)
 
 
-@router.post("/tasks", status_code=201, response_model=TaskView, dependencies=_JSON)
+@router.post(
+    "/tasks", status_code=201, response_model=TaskView, dependencies=_JSON, responses=task_answers(201) | refusals(415)
+)
 async def create(request: Request, wanted: NewTask, user: User, parts: Shared, key: Key = None) -> Response:
     """Create a task."""
     with parts.metrics.failures_of("create"):
@@ -56,7 +60,7 @@ async def search_tasks(query: Annotated[TaskSearch, Query()], user: User, parts:
     return await _page(parts, user.user_id, query)
 
 
-@router.get("/tasks/{task_id}", response_model=TaskView)
+@router.get("/tasks/{task_id}", response_model=TaskView, responses=_TOLD | refusals(404))
 async def read(task_id: TaskId, user: User, parts: Shared) -> Response:
     """Read a task; its ETag is its version."""
     async with parts.database.transaction() as session:
@@ -66,7 +70,12 @@ async def read(task_id: TaskId, user: User, parts: Shared) -> Response:
     return _json(task, headers={"etag": etag(task.version)})
 
 
-@router.patch("/tasks/{task_id}", response_model=TaskView, dependencies=_JSON)
+@router.patch(
+    "/tasks/{task_id}",
+    response_model=TaskView,
+    dependencies=_JSON,
+    responses=_TOLD | refusals(404, 409, 412, 415),
+)
 async def edit(
     request: Request,
     task_id: TaskId,
@@ -84,7 +93,7 @@ async def edit(
     )
 
 
-@router.post("/tasks/{task_id}/complete", response_model=TaskView)
+@router.post("/tasks/{task_id}/complete", response_model=TaskView, responses=_TOLD | refusals(404, 412))
 async def complete(
     request: Request, task_id: TaskId, user: User, parts: Shared, key: Key = None, if_match: IfMatch = None
 ) -> Response:
@@ -93,7 +102,7 @@ async def complete(
     return await _change(parts, write, task_id, "task.completed", handlers.complete, expect(if_match))
 
 
-@router.post("/tasks/{task_id}/reopen", response_model=TaskView)
+@router.post("/tasks/{task_id}/reopen", response_model=TaskView, responses=_TOLD | refusals(404, 412))
 async def reopen(
     request: Request, task_id: TaskId, user: User, parts: Shared, key: Key = None, if_match: IfMatch = None
 ) -> Response:
@@ -102,7 +111,9 @@ async def reopen(
     return await _change(parts, write, task_id, "task.reopened", handlers.reopen, expect(if_match))
 
 
-@router.delete("/tasks/{task_id}", status_code=204, response_class=Response)
+@router.delete(
+    "/tasks/{task_id}", status_code=204, response_class=Response, responses=task_answers(204) | refusals(404, 412)
+)
 async def delete(
     request: Request, task_id: TaskId, user: User, parts: Shared, key: Key = None, if_match: IfMatch = None
 ) -> Response:

@@ -6,16 +6,44 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from services.api.fields import Description, Instant, Offset, Priority, Status, Tag, Tags, Title, Zone
+from services.common.moments import Moment
 from todoctl.core.recurrence import RecurrenceRule
 
 # A bigint's last value; no id, version or cursor lies beyond it.
 LARGEST = 2**63 - 1
+# JSON Schema's "date-time" demands an offset.
+_WALL_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?$"
 
 Id = Annotated[int, Field(ge=1, le=LARGEST)]
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+
+_NEW_TASK: dict[str, Any] = {
+    "title": "Water plants",
+    "description": "The ones on the balcony, too.",
+    "priority": "high",
+    "tags": ["home"],
+    "due_date": "2030-01-31T09:00:00+01:00",
+    "zone": "Europe/Berlin",
+    "reminder_offset": "PT30M",
+    "recurrence_rule": {"frequency": "weekly", "days_of_week": ["thu"]},
+}
+_TASK: dict[str, Any] = {
+    **_NEW_TASK,
+    "due_date": "2030-01-31T08:00:00Z",
+    "recurrence_rule": {"frequency": "weekly", "interval": 1, "days_of_week": ["thu"], "basis": "schedule"},
+    "id": 41,
+    "status": "completed",
+    "series_id": 5,
+    "occurrence": 2,
+    "parent_task_id": 40,
+    "version": 2,
+    "created_at": "2030-01-24T12:00:00Z",
+    "updated_at": "2030-01-30T12:00:00Z",
+    "completed_at": "2030-01-30T12:00:00Z",
+}
 
 
 class Body(BaseModel):
@@ -24,8 +52,16 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _nothing_assumed(schema: dict[str, Any]) -> None:
+    """Take defaults out: a generated client that sent them would change what its user left alone."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
 class NewTask(Body):
     """A task to create; `zone` is the user's own where it is left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_NEW_TASK]})
 
     title: Title
     description: Description = ""
@@ -39,6 +75,8 @@ class NewTask(Body):
 
 class TaskEdit(Body):
     """Fields to change; one that is left out stays, null clears one that may be empty."""
+
+    model_config = ConfigDict(json_schema_extra=_nothing_assumed)
 
     title: Title = ""
     description: Description = ""
@@ -66,10 +104,10 @@ class NextOccurrence(Body):
     predecessor_task_id: Id
     user_id: Id
     series_id: Id
-    due_local: datetime
+    due_local: Annotated[datetime, WithJsonSchema({"type": "string", "pattern": _WALL_TIME})]
     due_date: Instant
     index: Annotated[int, Field(ge=2, le=2**31 - 1)]
-    occurred_at: AwareDatetime
+    occurred_at: Moment
     correlation_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     causation_event_id: UUID | None = None
 
@@ -84,7 +122,7 @@ class NextOccurrence(Body):
 class TaskView(BaseModel):
     """A task as its owner sees it."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [_TASK]})
 
     id: int
     title: str
@@ -189,3 +227,26 @@ class ReminderStanding(BaseModel):
     """Whether a reminder still stands: not moved, its task still open."""
 
     current: bool
+
+
+class FiredReminder(BaseModel):
+    """A reminder and the moment that it fired for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reminder_id: Id
+    trigger_at: AwareDatetime
+
+
+class FiredReminders(BaseModel):
+    """Reminders that are about to be sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reminders: list[FiredReminder] = Field(max_length=500)
+
+
+class ReminderStandings(BaseModel):
+    """Whether each of them still stands, in the order in which they were asked for."""
+
+    current: list[bool]

@@ -14,14 +14,15 @@ from services.audit.queries import page
 from services.audit.schemas import LogPage, LogQuery
 from services.audit.store import AuditLog
 from services.common.breaker import Clock
-from services.common.consumer import EVENT_BODY_LIMIT, BulkRoute, Consumer, EventMetrics, consumer_check
-from services.common.database import Database
+from services.common.consumer import EVENT_BODY_LIMIT, MANY_EVENTS, BulkRoute, Consumer, EventMetrics, consumer_check
+from services.common.database import Database, database_check
 from services.common.guard import require_app_token
 from services.common.letters import Letters
+from services.common.openapi import refusals
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
 from services.common.tokens import CurrentUser, TokenVerifier
-from services.common.webapp import database_check, make_app, sidecar_check
+from services.common.webapp import make_app, sidecar_check
 from todoctl.core.events import DEAD_LETTERS, REMINDERS, TASK_EVENTS, TASK_UPDATES
 
 
@@ -42,11 +43,19 @@ def create_app(
         "sidecar": sidecar_check(sidecar),
         "consumer": consumer_check(*consumers),
     }
-    app = make_app(title="audit", registry=registry, checks=checks, lifespan=lifespan, body_limit=EVENT_BODY_LIMIT)
+    app = make_app(
+        title="audit",
+        registry=registry,
+        checks=checks,
+        lifespan=lifespan,
+        body_limit=EVENT_BODY_LIMIT,
+        openapi=settings.openapi,
+    )
     guard = Depends(require_app_token(settings.app_api_token))
     for consumer in consumers:
         endpoint = BulkRoute(consumer).endpoint
-        app.add_api_route(f"/events/{consumer.topic}", endpoint, methods=["POST"], dependencies=[guard])
+        path, name = f"/events/{consumer.topic}", f"receive_{consumer.topic.replace('-', '_')}"
+        app.add_api_route(path, endpoint, methods=["POST"], dependencies=[guard], name=name, **MANY_EVENTS)
     app.state.verifier = TokenVerifier.through(sidecar, settings, clock)
     _add_query(app, database)
     return app
@@ -71,6 +80,7 @@ def _consumers(log: AuditLog, sidecar: Sidecar, clock: Clock, metrics: EventMetr
 
 
 def _add_query(app: FastAPI, database: Database) -> None:
-    @app.get("/api/audit/logs")
+    @app.get("/api/audit/logs", responses=refusals(403))
     async def audit_logs(query: Annotated[LogQuery, Query()], caller: CurrentUser) -> LogPage:
+        """List what happened: one's own events, or everybody's for an operator."""
         return await page(database, caller, query)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from pydantic_core import to_json
@@ -12,6 +11,7 @@ from pydantic_core import to_json
 from services.common.delivery import LARGEST_ID, AnyEvent, Delivery, event_in, read_envelope
 from services.common.letters import clean, hints, record_id
 from services.common.verdicts import InvalidEventError
+from todoctl.core.audit_chain import Plain, plain_moment
 from todoctl.core.dead_letters import DeadLetter, Origin
 from todoctl.core.events import ReminderEvent
 
@@ -24,8 +24,7 @@ _LONGEST_KEY = 10_000
 _NAMESPACE = UUID("0b6d7d0c-6d0e-4a3c-8a53-7f5d6a0d8b11")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row to be, without its place in the chain; `details` is JSON text, `raw` a record that has none."""
 
     topic: str
@@ -44,10 +43,27 @@ class Entry:
     details: str | None = None
     raw: bytes | None = None
 
-    def row(self, *, chain_seq: int, recorded_at: datetime) -> dict[str, Any]:
-        """The columns that the chain's hash covers."""
-        content = {name: getattr(self, name) for name in self.__slots__}
-        return content | {"chain_seq": chain_seq, "recorded_at": recorded_at}
+    def plain(self, *, chain_seq: int, recorded_at: str) -> list[Plain]:
+        """The columns that the chain's hash covers, in its order."""
+        return [
+            self.topic,
+            self.partition,
+            chain_seq,
+            self.record_offset,
+            self.record_key,
+            str(self.event_id),
+            self.action_type,
+            self.resource_type,
+            self.resource_id,
+            self.user_id,
+            self.user_seq,
+            self.version,
+            self.correlation_id,
+            plain_moment(self.timestamp),
+            recorded_at,
+            self.details,
+            None if self.raw is None else self.raw.hex(),
+        ]
 
 
 def event_entry(delivery: Delivery) -> Entry:

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from services.common.delivery import LARGEST_ID
+from services.common.moments import Moment
 
 Identity = Annotated[int, Field(ge=1, lt=LARGEST_ID)]
 # PostgreSQL has no NUL in text.
@@ -27,8 +28,8 @@ class LogQuery(BaseModel):
     resource_id: Identity | None = None
     correlation_id: Word | None = None
     event_id: UUID | None = None
-    since: AwareDatetime | None = Field(None, alias="from")
-    until: AwareDatetime | None = Field(None, alias="to")
+    since: Moment | None = Field(None, alias="from")
+    until: Moment | None = Field(None, alias="to")
     offset: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     limit: Annotated[int, Field(ge=1, le=500)] = 50
 

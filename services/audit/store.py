@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.audit.entries import Entry
 from services.common.breaker import Clock
 from services.common.database import Database, DatabaseUnavailable
-from todoctl.core.audit_chain import CHAINED_COLUMNS, GENESIS, Head, row_hash
+from todoctl.core.audit_chain import CHAINED_COLUMNS, GENESIS, Head, plain_moment, values_hash
 
 Chain = tuple[str, int]
 
@@ -109,24 +109,26 @@ async def _without_known(session: AsyncSession, topic: str, entries: list[Entry]
     return [entry for event_id, entry in by_id.items() if event_id not in known]
 
 
-def _linked(head: Head, entries: list[Entry], now: datetime) -> tuple[list[dict[str, Any]], Head]:
-    rows = []
+def _linked(head: Head, entries: list[Entry], now: datetime) -> tuple[list[list[Any]], Head]:
+    """The rows as COPY takes them, column by column, and where the chain ends with them."""
+    rows, recorded_at = [], plain_moment(now)
     for entry in entries:
-        row = entry.row(chain_seq=head.chain_seq + 1, recorded_at=now)
-        digest = row_hash(head.hash, row)
-        rows.append(row | {"previous_hash": head.hash, "hash": digest})
+        values = entry.plain(chain_seq=head.chain_seq + 1, recorded_at=recorded_at)
+        digest = values_hash(head.hash, values)
+        # What was hashed is what is stored, but for bytes, which are hashed as hexadecimal digits.
+        rows.append([*values[:-1], entry.raw, head.hash, digest])
         head = Head(chain_seq=head.chain_seq + 1, hash=digest)
     return rows, head
 
 
-async def _copy(session: AsyncSession, rows: list[dict[str, Any]]) -> None:
+async def _copy(session: AsyncSession, rows: list[list[Any]]) -> None:
     link = await (await session.connection()).get_raw_connection()
     driver = link.driver_connection
     if not isinstance(driver, psycopg.AsyncConnection):
         raise TypeError(f"COPY needs a psycopg connection, not {type(driver).__name__}")
     async with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
         for row in rows:
-            await copy.write_row([row[name] for name in _COLUMNS])
+            await copy.write_row(row)
 
 
 def _chain(entry: Entry) -> Chain:

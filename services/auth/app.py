@@ -15,12 +15,12 @@ from services.auth.accounts import Accounts
 from services.auth.keyring import KeyRing
 from services.auth.passwords import Passwords
 from services.auth.store import Store
-from services.common.database import Database
+from services.common.database import Database, database_check
 from services.common.guard import require_app_token
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
 from services.common.tokens import TokenVerifier
-from services.common.webapp import database_check, make_app, sidecar_check
+from services.common.webapp import make_app, sidecar_check
 
 
 def create_app(
@@ -46,7 +46,7 @@ def create_app(
         await database.aclose()
 
     checks = {"database": database_check(database), "sidecar": sidecar_check(sidecar)}
-    app = make_app(title="auth", registry=registry, checks=checks, lifespan=lifespan)
+    app = make_app(title="auth", registry=registry, checks=checks, lifespan=lifespan, openapi=settings.openapi)
     app.state.verifier = TokenVerifier(
         keys, issuer=settings.token_issuer, audience=settings.token_audience, clock=clock
     )

@@ -11,24 +11,30 @@ from fastapi import APIRouter, Depends, Path
 from services.auth.handlers import normalise_email
 from services.auth.keyring import KeyRing
 from services.auth.models import User
-from services.auth.schemas import RoleChange, UserDetails
+from services.auth.schemas import FoundUsers, RoleChange, UserDetails, UserId, UserIds
 from services.auth.store import Store
 from services.common.guard import Guard
+from services.common.openapi import refusals
 from services.common.problems import Problem, field_problem
-
-UserId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Guard) -> APIRouter:
     """The internal routes, all behind `guard`."""
     routes = APIRouter(prefix="/internal", dependencies=[Depends(guard)])
 
-    @routes.get("/users/{user_id}")
-    async def user_details(user_id: UserId) -> UserDetails:
+    @routes.get("/users/{user_id}", responses=refusals(404))
+    async def user_details(user_id: Annotated[UserId, Path()]) -> UserDetails:
+        """Read a user's account."""
         return UserDetails.of(_found(await store.by_id(user_id)))
 
-    @routes.put("/users/by-email/{email:path}/role")
+    @routes.post("/users/lookup")
+    async def look_up(body: UserIds) -> FoundUsers:
+        """Read the accounts of many users; one that there is not is left out."""
+        return FoundUsers(users=[UserDetails.of(user) for user in await store.by_ids(body.ids)])
+
+    @routes.put("/users/by-email/{email:path}/role", responses=refusals(404))
     async def set_role(email: str, body: RoleChange) -> UserDetails:
+        """Give a user a role."""
         try:
             address = normalise_email(email)
         except ValueError as error:
@@ -37,6 +43,7 @@ def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Gu
 
     @routes.post("/keys/rotate")
     async def rotate() -> dict[str, Any]:
+        """Begin with a new signing key."""
         key = await keys.rotate()
         return {"kid": key.kid, "signs_from": key.signs_from.isoformat()}
 

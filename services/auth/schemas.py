@@ -23,10 +23,16 @@ def _encodable(password: SecretStr) -> SecretStr:
     return password
 
 
-Email = Annotated[str, Field(max_length=300), AfterValidator(normalise_email)]
-Zone = Annotated[str, Field(max_length=64), AfterValidator(_known_zone)]
+Email = Annotated[
+    str,
+    Field(max_length=300, json_schema_extra={"format": "email", "examples": ["ann@example.org"]}),
+    AfterValidator(normalise_email),
+]
+_ZONE = {"format": "iana-time-zone", "examples": ["Europe/Berlin", "UTC"]}
+Zone = Annotated[str, Field(max_length=64, json_schema_extra=_ZONE), AfterValidator(_known_zone)]
 Password = Annotated[SecretStr, Field(max_length=256), AfterValidator(_encodable)]
 Role = Literal["user", "operator"]
+UserId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
 class _Request(BaseModel):
@@ -77,6 +83,18 @@ class UserDetails(Account):
     def of(cls, user: User) -> UserDetails:
         """The details of `user`."""
         return cls(id=user.id, email=user.email, zone=user.zone, role=user.role)
+
+
+class UserIds(_Request):
+    """Users to look up at once."""
+
+    ids: list[UserId] = Field(max_length=500)
+
+
+class FoundUsers(BaseModel):
+    """Those of the users that there are."""
+
+    users: list[UserDetails]
 
 
 class AccessToken(BaseModel):

@@ -53,6 +53,11 @@ class Store:
         async with self._database.transaction() as session:
             return await session.get(User, user_id)
 
+    async def by_ids(self, ids: Sequence[int]) -> Sequence[User]:
+        """Those of the users that there are."""
+        async with self._database.transaction() as session:
+            return (await session.scalars(select(User).where(User.id.in_(ids)))).all()
+
     async def add_user(self, *, email: str, password_hash: str, zone: str, now: datetime) -> User | None:
         """A new user, or None where the address is taken."""
         query = (

@@ -19,10 +19,35 @@ from services.common.letters import Letters, Publisher
 from services.common.settling import Consumer, EventMetrics, Item
 from todoctl.core.dead_letters import Origin
 
-__all__ = ["EVENT_BODY_LIMIT", "BulkRoute", "Consumer", "EventMetrics", "EventRoute", "consumer_check"]
+__all__ = [
+    "EVENT_BODY_LIMIT",
+    "MANY_EVENTS",
+    "ONE_EVENT",
+    "BulkRoute",
+    "Consumer",
+    "EventMetrics",
+    "EventRoute",
+    "consumer_check",
+]
 
 # A refused delivery would come again for ever, so only the app token bounds what is read: 200 records of 1 MiB fit.
 EVENT_BODY_LIMIT = 2**30
+
+_STATUS = {"type": "string", "enum": ["SUCCESS", "RETRY"]}
+
+
+def _described(answer: dict[str, Any]) -> dict[str, Any]:
+    """What the OpenAPI document says of an event route: any body, one answer."""
+    schema = {"type": "object", "required": list(answer), "properties": answer}
+    media = {"application/json": {"schema": schema}}
+    body = {"description": "What daprd delivers; nothing in it is refused.", "content": {"*/*": {"schema": {}}}}
+    return {"openapi_extra": {"requestBody": body, "responses": {"200": {"content": media}}}}
+
+
+# For `add_api_route`, beside the route's endpoint.
+ONE_EVENT = _described({"status": _STATUS})
+_ENTRY = {"type": "object", "properties": {"entryId": {"type": "string"}, "status": _STATUS}}
+MANY_EVENTS = _described({"statuses": {"type": "array", "items": _ENTRY}})
 
 
 class EventRoute:

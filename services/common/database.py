@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import select
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
@@ -36,8 +38,6 @@ class Database:
             max_overflow=0,
             pool_timeout=min(5.0, seconds / 2),
             pool_recycle=1800,
-            # One cheap round trip spares each pooled connection an error after the server came back.
-            pool_pre_ping=True,
             connect_args={
                 "connect_timeout": 3,
                 "options": f"{_OPTIONS} {planning}",
@@ -45,6 +45,7 @@ class Database:
                 "tcp_user_timeout": 5000,
             },
         )
+        event.listen(self._engine.sync_engine, "checkout", _refuse_dead)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -80,6 +81,30 @@ class Database:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+def database_check(database: Database) -> Callable[[], Awaitable[str | None]]:
+    """Ready once the database answers a query."""
+
+    async def check() -> str | None:
+        try:
+            await database.ping()
+        except Unavailable as error:
+            return str(error)
+        return None
+
+    return check
+
+
+def _refuse_dead(link: Any, _record: Any, _proxy: Any) -> None:
+    """Have the pool replace a connection that the server has closed: it then has something to say without being asked.
+
+    That spares pooled connections an error after the server came back, and every transaction the round trip of a ping.
+    """
+    poll = select.poll()
+    poll.register(link.driver_connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise InvalidatePoolError("the server closed the connection")
 
 
 def engine_url(url: str) -> URL:

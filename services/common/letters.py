@@ -88,6 +88,8 @@ def letter_about(
 def clean(text: str, limit: int) -> str:
     """Text that every store and terminal takes: no lone surrogates, no NUL, at most `limit` characters."""
     cut = text[:limit]
+    if cut.isascii() and "\x00" not in cut:
+        return cut
     return cut.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:limit]
 
 

@@ -44,5 +44,6 @@ def configure(service: str, level: str, stream: TextIO | None = None) -> None:
     handler.setFormatter(JsonFormatter(service))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # One line per request is written by our middleware; httpx would write another for each call to the sidecar.
-    for noisy in ("httpx", "httpcore", "sqlalchemy"):
+    # uvicorn would write the whole address of each WebSocket, with whatever a client put into it.
+    for noisy in ("httpx", "httpcore", "sqlalchemy", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -13,11 +13,16 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from services.common.context import correlation_id
 from services.common.failures import ServiceFailure, Unavailable
 
 _log = logging.getLogger("services.problems")
+
+
+MEDIA_TYPE = "application/problem+json"
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
@@ -35,6 +40,11 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         super().__init__(f"{status} {code}: {detail}")
         self.status, self.code, self.detail = status, code, detail
         self.headers, self.errors = dict(headers or {}), list(errors)
+
+    @property
+    def title(self) -> str:
+        """What the status means, in a few words."""
+        return _phrase(self.status)
 
 
 def field_problem(field: str, message: str) -> Problem:
@@ -59,9 +69,14 @@ def retry_after(seconds: float) -> dict[str, str]:
 
 def render(problem: Problem) -> Response:
     """The HTTP response that tells `problem`."""
+    return Response(body_of(problem), problem.status, problem.headers, media_type=MEDIA_TYPE)
+
+
+def body_of(problem: Problem) -> bytes:
+    """The document that tells `problem`."""
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": _phrase(problem.status),
+        "title": problem.title,
         "status": problem.status,
         "code": problem.code,
         "detail": problem.detail,
@@ -70,8 +85,7 @@ def render(problem: Problem) -> Response:
     if problem.errors:
         body["errors"] = problem.errors
     # ASCII only: a lone surrogate in a client's own text must not break the answer that refuses it.
-    content = json.dumps(body, ensure_ascii=True)
-    return Response(content, problem.status, problem.headers, media_type="application/problem+json")
+    return json.dumps(body, ensure_ascii=True).encode()
 
 
 def install(app: FastAPI) -> None:
@@ -99,9 +113,20 @@ async def _invalid(_: Request, error: RequestValidationError) -> Response:
     return render(Problem(status, "invalid", "the request is not valid", errors=errors))
 
 
-async def _http(_: Request, error: HTTPException) -> Response:
+async def _http(request: Request, error: HTTPException) -> Response:
     code = _phrase(error.status_code).lower().replace(" ", "_")
-    return render(Problem(error.status_code, code, str(error.detail), headers=error.headers))
+    headers = {"allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return render(Problem(error.status_code, code, str(error.detail), headers=headers))
+
+
+def _allowed(request: Request) -> str:
+    """The methods that the request's path has; the framework names those of the first route that fits."""
+    scope, routes = request.scope, request.app.routes
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    )
 
 
 async def _failure(_: Request, error: ServiceFailure) -> Response:

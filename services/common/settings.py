@@ -36,6 +36,7 @@ class ServiceSettings:
     drain_seconds: float = 0.0
     graceful_seconds: int = 3
     shares_port: bool = False
+    openapi: bool = False
 
     @property
     def needed_database_url(self) -> str:
@@ -77,6 +78,7 @@ class ServiceSettings:
             drain_seconds=number(environ, "DRAIN_SECONDS", cls.drain_seconds),
             graceful_seconds=int(number(environ, "GRACEFUL_SECONDS", cls.graceful_seconds)),
             shares_port=_one_of("SHARE_PORT", environ.get("SHARE_PORT") or "no", ("yes", "no")) == "yes",
+            openapi=_one_of("OPENAPI", environ.get("OPENAPI") or "off", ("on", "off")) == "on",
         )
 
 

@@ -5,9 +5,9 @@ What the sidecar answers and what each answer means: docs/decisions/0002-dapr-co
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from json import dumps, loads
 from typing import Any, Self
@@ -18,27 +18,29 @@ import httpx
 from services.common.failures import Refused, Unavailable
 from services.common.failures import ServiceFailure as SidecarError
 from services.common.settings import ServiceSettings
+from services.common.sidecar_entries import CLOUD_EVENT, BulkEntry, StateWrite
 
-__all__ = ["BulkEntry", "Refused", "Sidecar", "SidecarError", "SidecarUnavailable", "Unavailable", "is_refusal"]
+__all__ = [
+    "BulkEntry",
+    "Refused",
+    "Sidecar",
+    "SidecarError",
+    "SidecarUnavailable",
+    "StateWrite",
+    "Unavailable",
+    "is_refusal",
+]
 
 _TIMEOUT = httpx.Timeout(10.0, connect=2.0)
-_CLOUD_EVENT = "application/cloudevents+json"
+_JSON = {"content-type": "application/json"}
 # The broker's verdicts on an entry's own form; everything else that fails inside the sidecar is worth another try.
 _REFUSALS = ("too large", "larger than", "err_pubsub_cloud_events_ser", "err_pubsub_events_ser")
+_TAKEN = ("etag mismatch", "no item was updated")
 _NOT_YET = ("ERR_PUBSUB_NOT_FOUND", "ERR_PUBSUB_NOT_CONFIGURED", "ERR_DIRECT_INVOKE")
 
 
 class SidecarUnavailable(Unavailable):
     """The sidecar, or what lies behind it, does not answer for now."""
-
-
-@dataclass(frozen=True)
-class BulkEntry:
-    """One event of a bulk publish; `entry_id` is unique within the call."""
-
-    entry_id: str
-    envelope: Mapping[str, Any]
-    key: str | None = None
 
 
 class Sidecar:
@@ -55,13 +57,12 @@ class Sidecar:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._pubsub, self._state_store, self._secret_store = pubsub, state_store, secret_store
-        # trust_env off: a proxy of the environment must never see calls to our own sidecar.
-        self._http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{http_port}",
-            headers={"dapr-api-token": api_token},
-            timeout=_TIMEOUT,
+        self._url, self._headers = f"http://127.0.0.1:{http_port}", {"dapr-api-token": api_token}
+        # The transport alone: a client above it would look for proxies, cookies and redirects, at twice the time.
+        self._transport = transport or httpx.AsyncHTTPTransport(
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
-            transport=transport,
+            # Never used, the sidecar speaks plain HTTP on loopback; without it a store of authorities would be loaded.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             trust_env=False,
         )
 
@@ -79,7 +80,7 @@ class Sidecar:
 
     async def aclose(self) -> None:
         """Close the connections to the sidecar."""
-        await self._http.aclose()
+        await self._transport.aclose()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Self]:
@@ -94,7 +95,7 @@ class Sidecar:
         params = {} if key is None else {"metadata.partitionKey": key}
         path = f"/v1.0/publish/{quote(self._pubsub, safe='')}/{quote(topic, safe='')}"
         response = await self._call(
-            "POST", path, params=params, content=_dump(envelope), headers={"content-type": _CLOUD_EVENT}
+            "POST", path, params=params, content=_dump(envelope), headers={"content-type": CLOUD_EVENT}
         )
         _check(response, f"publish to {topic}")
 
@@ -106,7 +107,7 @@ class Sidecar:
         if not entries:
             return {}
         path = f"/v1.0-alpha1/publish/bulk/{quote(self._pubsub, safe='')}/{quote(topic, safe='')}"
-        response = await self._call("POST", path, content=_dump([_bulk(entry) for entry in entries]), json_body=True)
+        response = await self._call("POST", path, content=_dump([entry.document for entry in entries]), json_body=True)
         failed = _error(response).get("failedEntries") if response.status_code == 500 else None
         if isinstance(failed, list) and failed:
             return {str(entry.get("entryId")): str(entry.get("error")) for entry in failed if isinstance(entry, dict)}
@@ -137,7 +138,7 @@ class Sidecar:
             f"/v1.0/invoke/{app_id}/method/{path.removeprefix('/')}",
             content=content if json is None else _dump(json),
             json_body=json is not None,
-            headers=dict(headers or {}),
+            headers=headers,
             timeout=httpx.Timeout(timeout, connect=min(timeout, 2.0)),
         )
         if _error(response).get("errorCode") == "ERR_DIRECT_INVOKE" or _token_refused(response):
@@ -156,24 +157,30 @@ class Sidecar:
         response = await self._call("POST", path, content=_dump([{"key": key, "value": value}]), json_body=True)
         _check(response, f"save state {key}")
 
-    async def versioned_state(self, key: str) -> tuple[Any, str] | None:
-        """The stored JSON of `key` and its ETag, or None where there is none."""
-        response = await self._call("GET", f"/v1.0/state/{quote(self._state_store)}/{quote(key, safe='')}")
-        _check(response, f"read state {key}")
-        return (loads(response.content), response.headers.get("etag", "")) if response.status_code == 200 else None
+    async def versioned_states(self, keys: Sequence[str]) -> dict[str, tuple[Any, str]]:
+        """Of those keys that have a value, the stored JSON and its ETag."""
+        path = f"/v1.0/state/{quote(self._state_store)}/bulk"
+        response = await self._call("POST", path, content=_dump({"keys": list(keys)}), json_body=True)
+        _check(response, "read states")
+        found = loads(response.content)
+        if failed := [entry for entry in found if entry.get("error")]:
+            raise SidecarUnavailable(f"read state {failed[0]['key']}: {failed[0]['error']}")
+        return {entry["key"]: (entry["data"], entry["etag"]) for entry in found if entry.get("etag")}
 
-    async def replace_state(self, key: str, value: Any, *, etag: str | None) -> bool:
-        """Store `value` where `key` still has this ETag, or has no value for None; whether it was stored.
+    async def write_states(self, writes: Sequence[StateWrite]) -> bool:
+        """All of the writes in one transaction, or none; False where a key is not as one of them needs it.
 
-        PostgreSQL's component answers 500 where the key is taken, so the caller of an insertion reads back.
+        Those that need nothing are last writes. 1.16 answers 500 whatever is wrong, so its words decide.
         """
-        entry = {"key": key, "value": value, "options": {"concurrency": "first-write"}}
-        path = f"/v1.0/state/{quote(self._state_store)}"
-        content = _dump([entry if etag is None else {**entry, "etag": etag}])
-        response = await self._call("POST", path, content=content, json_body=True)
-        if response.status_code == 409 or "no item was updated" in response.text:
+        # In one order for everybody, so that two transactions can't wait for each other.
+        operations = [
+            {"operation": "upsert", "request": write.document} for write in sorted(writes, key=lambda w: w.key)
+        ]
+        path = f"/v1.0/state/{quote(self._state_store)}/transaction"
+        response = await self._call("POST", path, content=_dump({"operations": operations}), json_body=True)
+        if not response.is_success and any(words in response.text for words in _TAKEN):
             return False
-        _check(response, f"save state {key}")
+        _check(response, "write states")
         return True
 
     async def schedule_job(self, name: str, *, due: datetime, data: Any) -> None:
@@ -217,24 +224,37 @@ class Sidecar:
         _check(response, "read the sidecar's metadata")
         return list(_error(response).get("subscriptions") or [])
 
-    async def _call(self, method: str, path: str, *, json_body: bool = False, **options: Any) -> httpx.Response:
-        if json_body:
-            options["headers"] = {**options.get("headers", {}), "content-type": "application/json"}
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json_body: bool = False,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        timeout: httpx.Timeout = _TIMEOUT,  # noqa: ASYNC109 - the transport's own bounds on each phase
+    ) -> httpx.Response:
+        sent = {**self._headers, **(headers or {}), **(_JSON if json_body else {})}
+        bounds = {"timeout": timeout.as_dict()}
+        request = httpx.Request(
+            method, self._url + path, params=params or None, content=content, headers=sent, extensions=bounds
+        )
         try:
-            return await self._http.request(method, path, **options)
+            response = await self._transport.handle_async_request(request)
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
         except httpx.HTTPError as error:
             raise SidecarUnavailable(f"sidecar: {type(error).__name__}: {error}") from error
+        return response
 
 
 def is_refusal(error: str) -> bool:
     """Whether the broker's words mean that this very entry will never be accepted."""
     text = error.lower()
     return any(words in text for words in _REFUSALS)
-
-
-def _bulk(entry: BulkEntry) -> dict[str, Any]:
-    metadata = {} if entry.key is None else {"partitionKey": entry.key}
-    return {"entryId": entry.entry_id, "event": entry.envelope, "contentType": _CLOUD_EVENT, "metadata": metadata}
 
 
 def _dump(value: Any) -> bytes:

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Protocol, Self
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import Depends, Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from services.common.context import user_id
 from services.common.jwks import JwksCache, jwks_through
@@ -30,6 +32,7 @@ _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEADER_FIELDS = frozenset({"alg", "typ", "kid"})
 _MAX_ID = 2**63 - 1
+_REMEMBERED = 2_000
 
 Clock = Callable[[], datetime]
 
@@ -65,11 +68,22 @@ class Keys(Protocol):
         """The key, or None where there is no such key; Unavailable where that can't be told."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A token whose signature was checked with this very key."""
+
+    key_id: str
+    key: Ed25519PublicKey
+    claims: dict[str, Any]
+
+
 class TokenVerifier:
     """Checks access tokens against the keys that auth publishes."""
 
     def __init__(self, keys: Keys, *, issuer: str, audience: str, clock: Clock) -> None:
         self._keys, self._issuer, self._audience, self._clock = keys, issuer, audience, clock
+        # Only what a signature proves is remembered; the key, the times and the rest are looked at each time.
+        self._known: dict[str, _Known] = {}
 
     @classmethod
     def through(cls, sidecar: Sidecar, settings: ServiceSettings, clock: Clock) -> Self:
@@ -84,15 +98,21 @@ class TokenVerifier:
             InvalidTokenError: it is not a valid access token of ours.
             Unavailable: the keys to judge it can't be had now.
         """
-        key = await self._keys.get(_key_id(token))
+        known = self._known.get(token)
+        key_id = _key_id(token) if known is None else known.key_id
+        key = await self._keys.get(key_id)
         if key is None:
             raise InvalidTokenError
-        try:
-            # Times and audience are checked below: against our clock, and stricter.
-            claims = jwt.decode(token, key, algorithms=[ALGORITHM], options=_SIGNATURE_ONLY)
-        except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise InvalidTokenError from error
-        return self._principal(claims)
+        if known is None or known.key is not key:
+            known = _Known(key_id, key, _claims(token, key))
+            self._remember(token, known)
+        return self._principal(known.claims)
+
+    def _remember(self, token: str, known: _Known) -> None:
+        self._known.pop(token, None)
+        self._known[token] = known
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
         now = self._clock().timestamp()
@@ -121,6 +141,14 @@ _SIGNATURE_ONLY: Any = {
 }
 
 
+def _claims(token: str, key: Ed25519PublicKey) -> dict[str, Any]:
+    try:
+        # Times and audience are checked elsewhere: against our clock, and stricter.
+        return jwt.decode(token, key, algorithms=[ALGORITHM], options=_SIGNATURE_ONLY)
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise InvalidTokenError from error
+
+
 def bearer(verifier: TokenVerifier) -> Callable[[Request], Awaitable[Principal]]:
     """A dependency that gives the request's principal; logs carry its user id from then on."""
 
@@ -132,14 +160,20 @@ def bearer(verifier: TokenVerifier) -> Callable[[Request], Awaitable[Principal]]
     return principal
 
 
-async def _principal(request: Request) -> Principal:
-    verifier: TokenVerifier = request.app.state.verifier
-    return await bearer(verifier)(request)
+class _AccessToken(SecurityBase):
+    """The principal of a request, and the scheme in the OpenAPI document."""
+
+    scheme_name = "accessToken"
+    model = HTTPBearer(bearerFormat="JWT", description="From POST /api/auth/login.")
+
+    async def __call__(self, request: Request) -> Principal:
+        verifier: TokenVerifier = request.app.state.verifier
+        return await bearer(verifier)(request)
 
 
 # For routes: `async def route(caller: CurrentUser)`; the application has `app.state.verifier`.
 # At module level, because FastAPI can't resolve a postponed annotation that names a local variable.
-CurrentUser = Annotated[Principal, Depends(_principal)]
+CurrentUser = Annotated[Principal, Depends(_AccessToken())]
 
 
 def bearer_token(request: Request) -> str:

@@ -7,14 +7,14 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from services.common import problems
-from services.common.database import Database
-from services.common.failures import Unavailable
 from services.common.limits import BodyLimitMiddleware
 from services.common.observability import HttpMetrics, ObservabilityMiddleware
+from services.common.openapi import Responses, refusals, serve_openapi
 from services.common.sidecar import Sidecar
 
 # Gives what is missing for the service to work, or None when nothing is.
@@ -22,6 +22,27 @@ Check = Callable[[], Awaitable[str | None]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 BODY_LIMIT = 256 * 1024
+
+# Each proxy adds one of them, whatever its client sends.
+_FORWARDED = frozenset({"x-forwarded-for", "forwarded", "x-real-ip"})
+_NOT_READY: Responses = {
+    503: {
+        "description": "What is missing.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["status", "missing"],
+                    "properties": {
+                        "status": {"const": "not ready"},
+                        "missing": {"type": "object", "additionalProperties": {"type": "string"}},
+                    },
+                },
+                "example": {"status": "not ready", "missing": {"sidecar": "the sidecar is not ready"}},
+            }
+        },
+    }
+}
 
 
 def make_app(
@@ -31,9 +52,21 @@ def make_app(
     checks: Mapping[str, Check],
     lifespan: Lifespan | None = None,
     body_limit: int = BODY_LIMIT,
+    openapi: bool = False,
 ) -> FastAPI:
-    """An application with /healthz, /readyz (503 with what `checks` miss) and /metrics, ready for routes."""
-    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    """An application with /healthz, /readyz (503 with what `checks` miss) and /metrics, ready for routes.
+
+    With `openapi` it describes itself at /openapi.json.
+    """
+    app = FastAPI(
+        title=title,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # The operations' ids, from which generated clients take the names of their functions.
+        generate_unique_id_function=lambda route: route.name,
+    )
     app.state.draining = False
     # Awaited before a stop closes connections; a service that has something to say to them sets it.
     app.state.farewell = None
@@ -42,16 +75,19 @@ def make_app(
     app.add_middleware(BodyLimitMiddleware, limit=body_limit)
     app.add_middleware(ObservabilityMiddleware, metrics=HttpMetrics(registry))
     _add_health(app, registry, checks)
+    serve_openapi(app, is_on=openapi)
     return app
 
 
 def _add_health(app: FastAPI, registry: CollectorRegistry, checks: Mapping[str, Check]) -> None:
-    @app.get("/healthz")
+    @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
+        """Tell that the process lives."""
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", tags=["health"], responses=_NOT_READY)
     async def readyz(request: Request) -> Response:
+        """Tell whether everything is there that the service needs."""
         missing = {name: words for name, check in checks.items() if (words := await check())}
         if request.app.state.draining:
             missing["process"] = "stopping"
@@ -59,22 +95,12 @@ def _add_health(app: FastAPI, registry: CollectorRegistry, checks: Mapping[str, 
             return JSONResponse({"status": "not ready", "missing": missing}, 503)
         return JSONResponse({"status": "ready"})
 
-    @app.get("/metrics")
-    async def metrics() -> Response:
+    @app.get("/metrics", tags=["health"], response_class=PlainTextResponse, responses=refusals(404))
+    async def metrics(request: Request) -> Response:
+        """Tell what Prometheus counts; not to somebody outside, whose request came through a proxy."""
+        if not _FORWARDED.isdisjoint(request.headers.keys()):
+            raise HTTPException(404)
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
-
-
-def database_check(database: Database) -> Check:
-    """Ready once the database answers a query."""
-
-    async def check() -> str | None:
-        try:
-            await database.ping()
-        except Unavailable as error:
-            return str(error)
-        return None
-
-    return check
 
 
 def sidecar_check(sidecar: Sidecar) -> Check:

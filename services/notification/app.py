@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry, Counter
 
 from services.common.breaker import Clock
-from services.common.consumer import EVENT_BODY_LIMIT, BulkRoute, Consumer, EventMetrics, consumer_check
+from services.common.consumer import EVENT_BODY_LIMIT, MANY_EVENTS, BulkRoute, Consumer, EventMetrics, consumer_check
 from services.common.delivery import read_event
 from services.common.guard import require_app_token
 from services.common.letters import Letters
@@ -19,7 +18,7 @@ from services.common.sidecar import Sidecar
 from services.common.webapp import make_app, sidecar_check
 from services.notification.handlers import Mailer
 from services.notification.neighbours import Neighbours
-from services.notification.post import Limits, hand_over
+from services.notification.post import Limits, Post
 from todoctl.core.events import REMINDERS
 
 _LIMITS = Limits()
@@ -35,10 +34,11 @@ def create_app(
     limits: Limits = _LIMITS,
 ) -> FastAPI:
     """The application; it connects to nothing before it is asked something. `page` is where links lead."""
+    post = Post(limits)
     mailer = Mailer(
         sidecar,
         Neighbours(sidecar, service_token=settings.service_token),
-        hand_over=partial(hand_over, limits=limits),
+        hand_over=post.hand_over,
         page=page.rstrip("/"),
         clock=clock,
         mails=Counter("reminder_mails", "Mails by what became of them.", ["outcome"], registry=registry),
@@ -56,11 +56,20 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with sidecar.opened():
             yield
+            await post.aclose()
 
     checks = {"sidecar": sidecar_check(sidecar), "consumer": consumer_check(consumer)}
     app = make_app(
-        title="notification", registry=registry, checks=checks, lifespan=lifespan, body_limit=EVENT_BODY_LIMIT
+        title="notification",
+        registry=registry,
+        checks=checks,
+        lifespan=lifespan,
+        body_limit=EVENT_BODY_LIMIT,
+        openapi=settings.openapi,
     )
     guard = Depends(require_app_token(settings.app_api_token))
-    app.add_api_route("/events/reminders", BulkRoute(consumer).endpoint, methods=["POST"], dependencies=[guard])
+    endpoint = BulkRoute(consumer).endpoint
+    app.add_api_route(
+        "/events/reminders", endpoint, methods=["POST"], dependencies=[guard], name="receive_reminders", **MANY_EVENTS
+    )
     return app

@@ -16,36 +16,34 @@ from services.common.delivery import AnyEvent
 from services.common.failures import Refused, ServiceFailure, Unavailable
 from services.common.sidecar import Sidecar
 from services.common.verdicts import RefusedByRuleError, kind_of
+from services.notification.account import Account
+from services.notification.intent_store import IntentStore
 from services.notification.intents import Intent, new_intent, next_step
-from services.notification.mail import Mail, compose, message_id_of, sender_domain
+from services.notification.mail import Mail, Recipient, compose, message_id_of, sender_domain
 from services.notification.neighbours import Neighbours
-from services.notification.post import Account, Outcome
-from services.notification.results import SOURCE, intent_key, result_of
+from services.notification.post import LastCheck, Outcome
+from services.notification.results import Results, intent_key
 from todoctl.core.dead_letters import Origin
-from todoctl.core.events import REMINDERS, ReminderEvent, partition_key, to_cloud_event
+from todoctl.core.events import ReminderEvent
 
 log = logging.getLogger(__name__)
 
-LastCheck = Callable[[], Awaitable[bool]]
 HandOver = Callable[[Account, Mail, LastCheck], Awaitable[Outcome]]
 
 _REMEMBERED = 10_000
-# Mails of one batch that are on their way at the same time.
-_AT_ONCE = 10
-
 Value = TypeVar("Value")
 
 
 class Mailer:
-    """Sends the mail for each reminder at most once, and as often as it takes before it is handed over."""
+    """Sends the mail for each reminder at most once, and tries as often as it takes before it is handed over."""
 
     def __init__(
         self, sidecar: Sidecar, neighbours: Neighbours, *, hand_over: HandOver, page: str, clock: Clock, mails: Counter
     ) -> None:
-        self._sidecar, self._neighbours, self._hand_over = sidecar, neighbours, hand_over
+        self._store, self._results = IntentStore(sidecar), Results(sidecar)
+        self._neighbours, self._hand_over = neighbours, hand_over
         self._page, self._clock, self._mails = page, clock, mails
         self._token = uuid4().hex
-        self._room = asyncio.Semaphore(_AT_ONCE)
         self._busy: set[str] = set()
         # Delivered again because of another reminder in its batch.
         self._told: dict[str, None] = {}
@@ -53,7 +51,7 @@ class Mailer:
         self._unstored: dict[str, Intent] = {}
 
     async def handle_all(self, items: Sequence[tuple[AnyEvent, Origin]]) -> None:
-        """Do what follows from each of many events, several at a time.
+        """Do what follows from each of many events, all at a time: what they ask of others goes out together.
 
         Raises:
             Exception: one of them failed, the others are done; a failure that may pass goes before others.
@@ -67,11 +65,10 @@ class Mailer:
             raise failures[0]
 
     async def _handle_one(self, event: AnyEvent, origin: Origin) -> None:
-        async with self._room:
-            # The logs of the handler are about this event; each one runs in a context of its own.
-            correlation_id.set(event.correlation_id)
-            user_id.set(event.user_id)
-            await self.handle(event, origin)
+        # The logs of the handler are about this event; each one runs in a context of its own.
+        correlation_id.set(event.correlation_id)
+        user_id.set(event.user_id)
+        await self.handle(event, origin)
 
     async def handle(self, event: AnyEvent, origin: Origin) -> None:
         """Do what follows from one event.
@@ -100,9 +97,8 @@ class Mailer:
     async def _settle(self, event: ReminderEvent, origin: Origin, key: str) -> Intent:
         """The reminder's intent in a state that does not change any more."""
         if key in self._unstored:
-            return await self._store(key, self._unstored[key])
-        found = await self._sidecar.versioned_state(key)
-        intent, etag = (Intent.model_validate(found[0]), found[1]) if found else (None, None)
+            return await self._keep(key, self._unstored[key])
+        intent, etag = await self._store.read(key) or (None, None)
         step = next_step(intent, token=self._token, origin=origin, now=self._clock())
         if step == "wait":
             raise Unavailable("another process works on this reminder's mail")
@@ -110,36 +106,40 @@ class Mailer:
             return intent
         if step == "give up" and intent is not None:
             lost = intent.moved("unknown", self._clock(), words="the process ended while it handed the mail over")
-            return await self._exchange(key, lost, etag)
+            return await self._store.exchange(key, lost, etag)
         return await self._deliver(event, origin, key, etag)
 
     async def _deliver(self, event: ReminderEvent, origin: Origin, key: str, etag: str | None) -> Intent:
         account = await self._neighbours.account()
         message_id = message_id_of(event, sender_domain(account.sender))
         claimed = new_intent(self._token, origin, message_id, self._clock())
-        etag = await self._claim(key, claimed, etag)
+        _, to = await asyncio.gather(self._store.claim(key, claimed, etag), self._neighbours.recipient(event.user_id))
         started = False
 
         async def last_check() -> bool:
             nonlocal started
-            if not await self._neighbours.is_current(event):
+            is_current, ours = await asyncio.gather(
+                self._neighbours.is_current(event), self._store.etag_of(key, claimed)
+            )
+            if not is_current:
                 return False
-            await self._exchange(key, claimed.moved("handing-over", self._clock()), etag)
+            await self._store.exchange(key, claimed.moved("handing-over", self._clock()), ours)
             started = True
             return True
 
         try:
-            outcome = await self._send(event, account, last_check)
+            outcome = await self._send(event, to, account, last_check)
         except Unavailable:
             if started:
                 await self._put_back(key, claimed)
             raise
         done = claimed.moved(outcome.state, self._clock(), words=outcome.words)
         self._mails.labels(outcome.state).inc()
-        return await self._store(key, done)
+        return await self._keep(key, done)
 
-    async def _send(self, event: ReminderEvent, account: Account, last_check: LastCheck) -> Outcome:
-        to = await self._neighbours.recipient(event.user_id)
+    async def _send(
+        self, event: ReminderEvent, to: Recipient | None, account: Account, last_check: LastCheck
+    ) -> Outcome:
         if to is None:
             return Outcome("failed", f"there is no user {event.user_id}")
         try:
@@ -151,38 +151,22 @@ class Mailer:
     def _link(self, event: ReminderEvent) -> str:
         return f"{self._page}/?task={event.task_id}" if self._page else ""
 
-    async def _claim(self, key: str, intent: Intent, etag: str | None) -> str:
-        """The ETag of our claim; PostgreSQL's component does not say who won, so it is read back."""
-        await self._sidecar.replace_state(key, intent.model_dump(mode="json"), etag=etag)
-        found = await self._sidecar.versioned_state(key)
-        if found is None or Intent.model_validate(found[0]) != intent:
-            raise Unavailable("another process claimed this reminder's mail")
-        return found[1]
-
-    async def _exchange(self, key: str, intent: Intent, etag: str | None) -> Intent:
-        if not await self._sidecar.replace_state(key, intent.model_dump(mode="json"), etag=etag):
-            raise Unavailable("another process took this reminder's mail over")
-        return intent
-
-    async def _store(self, key: str, done: Intent) -> Intent:
+    async def _keep(self, key: str, done: Intent) -> Intent:
         """Keep how it ended, in memory where the store is away: the reminder is delivered again until it is kept."""
         _remember(self._unstored, key, done)
-        await self._sidecar.save_state(key, done.model_dump(mode="json"))
+        await self._store.save(key, done)
         self._unstored.pop(key, None)
         return done
 
     async def _put_back(self, key: str, claimed: Intent) -> None:
         """Say that DATA did not happen, so that a process after us may try; without it the lease ends as unknown."""
         try:
-            await self._sidecar.save_state(key, claimed.moved("claimed", self._clock()).model_dump(mode="json"))
+            await self._store.save(key, claimed.moved("claimed", self._clock()))
         except ServiceFailure as error:
             log.warning("the claim on a mail was not put back", extra={"error": str(error)[:200]})
 
     async def _tell(self, event: ReminderEvent, intent: Intent) -> None:
-        result = result_of(event, intent)
-        if result is not None:
-            envelope = to_cloud_event(result, source=SOURCE)
-            await self._sidecar.publish(REMINDERS, envelope, key=partition_key(event.user_id))
+        await self._results.tell(event, intent)
         log.info("reminder", extra={"state": intent.state, "message_id": intent.message_id, "task_id": event.task_id})
         if intent.state == "failed":
             raise RefusedByRuleError(f"the mail was refused: {intent.words}")

@@ -6,16 +6,20 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
+from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from services.notification.mime import alternatives, header
 from todoctl.core.events import ReminderEvent
 from todoctl.core.recurrence import zone
 
 _LONGEST_SUBJECT = 150
+# RFC 5321, section 4.5.3.1.
+_LONGEST_ADDRESS = 254
+_ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_SIMPLE_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_ATOM}(?:\.{_ATOM})*")
 # Controls, line and paragraph separators, bidirectional controls, half surrogate pairs: nothing that a header may hold.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 _UNFIT_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -27,6 +31,8 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+# Compiled once: looked up by name, the loader would look at the file for each mail.
+_TEXT, _HTML = _templates.get_template("reminder.txt"), _templates.get_template("reminder.html")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ def moment_of(event: ReminderEvent) -> int:
     return round(event.payload.trigger_at.timestamp() * 1_000_000)
 
 
+@lru_cache(maxsize=8)
 def sender_domain(sender: str) -> str:
     """The domain that our mails come from; ValueError where `sender` is no address."""
     return _address(parseaddr(sender)[1]).domain
@@ -79,7 +86,6 @@ def compose(event: ReminderEvent, to: Recipient, *, sender: str, link: str, now:
     Raises:
         ValueError: the address or the zone is none.
     """
-    name, address = parseaddr(sender)
     detail = event.payload
     title = one_line(detail.title) or f"Task {event.task_id}"
     shown = {
@@ -88,19 +94,33 @@ def compose(event: ReminderEvent, to: Recipient, *, sender: str, link: str, now:
         "due": due_text(detail.due_date, to.zone),
         "link": link,
     }
-    message = EmailMessage(policy=SMTP)
     # An encoded word in a title would be decoded where it is read, line breaks and all.
-    message["Subject"] = f"Reminder: {title[:_LONGEST_SUBJECT]}".replace("=?", "= ?")
-    message["From"] = Address(one_line(name), addr_spec=address)
-    message["To"] = _address(to.email)
-    message["Date"] = format_datetime(now)
-    message["Message-ID"] = message_id_of(event, sender_domain(sender))
-    message["Auto-Submitted"] = "auto-generated"
-    message["X-Todo-Task"] = str(event.task_id)
-    message.set_content(_templates.get_template("reminder.txt").render(shown), cte="quoted-printable")
-    html = _templates.get_template("reminder.html").render(shown)
-    message.add_alternative(html, subtype="html", cte="quoted-printable")
-    return Mail(address, to.email, message["Message-ID"], message.as_bytes())
+    subject = f"Reminder: {title[:_LONGEST_SUBJECT]}".replace("=?", "= ?")
+    message_id = message_id_of(event, sender_domain(sender))
+    sender_address, from_header = _sender(sender)
+    headers = (
+        header("Subject", subject),
+        from_header,
+        header("To", to.email if _is_simple(to.email) else _address(to.email)),
+        header("Date", format_datetime(now)),
+        header("Message-ID", message_id),
+        header("Auto-Submitted", "auto-generated"),
+        header("X-Todo-Task", str(event.task_id)),
+    )
+    content = alternatives(headers, text=_TEXT.render(shown), html=_HTML.render(shown))
+    return Mail(sender_address, to.email, message_id, content)
+
+
+@lru_cache(maxsize=8)
+def _sender(sender: str) -> tuple[str, bytes]:
+    """The address that our mails come from, and their From header."""
+    name, address = parseaddr(sender)
+    return address, header("From", Address(one_line(name), addr_spec=address))
+
+
+def _is_simple(address: str) -> bool:
+    """Whether the address is a dot-atom on each side, which needs no parser and no quotes; all of auth's are."""
+    return len(address) <= _LONGEST_ADDRESS and _SIMPLE_ADDRESS.fullmatch(address) is not None
 
 
 def one_line(text: str) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
 from services.common.failures import Unavailable
 from services.common.sidecar import Sidecar
+from services.common.together import Together
+from services.notification.account import Account
 from services.notification.mail import Recipient
-from services.notification.post import Account
 from todoctl.core.events import ReminderEvent
 
 SECRET = "smtp"  # noqa: S105 - the name of a secret
@@ -30,11 +30,14 @@ class Neighbours:
         self._headers = {"x-service-token": service_token}
         self._account: tuple[float, Account] | None = None
         self._recipients: dict[int, tuple[float, Recipient]] = {}
+        self._accounts: Together[str, Account] = Together(self._find_account)
+        self._users: Together[int, Recipient | None] = Together(self._find_users)
+        self._standings: Together[ReminderEvent, bool] = Together(self._find_standings)
 
     async def account(self) -> Account:
         """The mail account; a changed secret counts within half a minute."""
         if self._account is None or self._monotonic() - self._account[0] > _KEEP_SECONDS:
-            self._account = (self._monotonic(), Account.of(await self._sidecar.secret(SECRET)))
+            return await self._accounts.ask(SECRET)
         return self._account[1]
 
     async def recipient(self, user_id: int) -> Recipient | None:
@@ -42,23 +45,38 @@ class Neighbours:
         kept = self._recipients.get(user_id)
         if kept and self._monotonic() - kept[0] <= _KEEP_SECONDS:
             return kept[1]
-        answer = await self._sidecar.invoke("auth", "GET", f"/internal/users/{user_id}")
-        if answer.status_code == 404:
-            return None
-        user = _document(answer, "auth")
-        found = Recipient(email=str(user["email"]), zone=str(user["zone"]))
+        found = await self._users.ask(user_id)
         self._recipients.pop(user_id, None)
-        self._recipients[user_id] = (self._monotonic(), found)
+        if found is not None:
+            self._recipients[user_id] = (self._monotonic(), found)
         if len(self._recipients) > _KEEP_USERS:
             del self._recipients[next(iter(self._recipients))]
         return found
 
     async def is_current(self, event: ReminderEvent) -> bool:
         """Whether the reminder still stands: not moved, its task still open."""
-        moment = quote(event.payload.trigger_at.isoformat(), safe="")
-        path = f"/internal/reminders/{event.payload.reminder_id}?trigger_at={moment}"
-        answer = await self._sidecar.invoke("api", "GET", path, headers=self._headers)
-        return bool(_document(answer, "api")["current"])
+        return await self._standings.ask(event)
+
+    async def _find_account(self, names: Sequence[str]) -> list[Account]:
+        account = Account.of(await self._sidecar.secret(SECRET))
+        self._account = (self._monotonic(), account)
+        return [account] * len(names)
+
+    async def _find_users(self, ids: Sequence[int]) -> list[Recipient | None]:
+        asked = sorted(set(ids))
+        answer = await self._sidecar.invoke("auth", "POST", "/internal/users/lookup", json={"ids": asked})
+        users = {int(user["id"]): user for user in _document(answer, "auth")["users"]}
+        found = {id_: Recipient(email=str(user["email"]), zone=str(user["zone"])) for id_, user in users.items()}
+        return [found.get(id_) for id_ in ids]
+
+    async def _find_standings(self, events: Sequence[ReminderEvent]) -> list[bool]:
+        asked = [
+            {"reminder_id": event.payload.reminder_id, "trigger_at": event.payload.trigger_at.isoformat()}
+            for event in events
+        ]
+        path = "/internal/reminders/standing"
+        answer = await self._sidecar.invoke("api", "POST", path, json={"reminders": asked}, headers=self._headers)
+        return [bool(current) for current in _document(answer, "api")["current"]]
 
 
 def _document(answer: httpx.Response, app: str) -> dict[str, Any]:

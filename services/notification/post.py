@@ -5,65 +5,22 @@ Temporary answers, refused log-ins and broken connections before DATA are `Unava
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Self
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
 
-import aiosmtplib
-from aiosmtplib import SMTP, SMTPDataError, SMTPException, SMTPResponseException
+from aiosmtplib import SMTPDataError, SMTPException, SMTPHeloError, SMTPResponseException
 
-from services.common.failures import Unavailable
-from services.notification.mail import Mail, sender_domain
+from services.notification.account import Account, MailServerUnavailable
+from services.notification.connections import Connection, Connections, Limits, is_lost
+from services.notification.mail import Mail
 
-log = logging.getLogger(__name__)
+__all__ = ["LastCheck", "Limits", "Outcome", "Post"]
+
+LastCheck = Callable[[], Awaitable[bool]]
 
 # About this deployment, not about this mail: log-in needed, refused or too weak, encryption needed.
 _NOT_THE_MAILS_FAULT = frozenset({503, 504, 523, 524, 525, 530, 534, 535, 538})
-_TLS = ("none", "starttls", "tls")
-
-
-class MailServerUnavailable(Unavailable):
-    """The mail server does not take mails for now."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """The mail server and how we log in there; secret parts don't show in its repr."""
-
-    host: str
-    port: int
-    sender: str
-    tls: str = "starttls"
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-
-    @classmethod
-    def of(cls, secret: Mapping[str, str]) -> Self:
-        """The account that the secret `smtp` describes.
-
-        Raises:
-            MailServerUnavailable: it is not whole; mails wait until it is.
-        """
-        tls = secret.get("tls", "starttls")
-        try:
-            sender_domain(secret.get("sender", ""))
-            port = int(secret.get("port", ""))
-        except (ValueError, IndexError) as error:
-            raise MailServerUnavailable(f"the secret smtp needs a sender's address and a port: {error}") from error
-        if tls not in _TLS or not secret.get("host"):
-            raise MailServerUnavailable(f"the secret smtp needs a host, and tls as one of {', '.join(_TLS)}")
-        login = {name: secret.get(name) or None for name in ("username", "password")}
-        return cls(host=secret["host"], port=port, sender=secret["sender"], tls=tls, **login)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long the server may take for one answer; DATA's is shorter than the hand-over's lease."""
-
-    command_seconds: float = 5.0
-    data_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,72 +31,99 @@ class Outcome:
     words: str | None = None
 
 
-async def hand_over(
-    account: Account, mail: Mail, last_check: Callable[[], Awaitable[bool]], *, limits: Limits
-) -> Outcome:
-    """Give the mail to the server; `last_check` is asked just before DATA and may call it off.
+class Post:
+    """Hands mails over, a few at a time, on connections that are kept."""
 
-    Raises:
-        Unavailable: it was not handed over and may be later.
-    """
-    client = _client(account, limits.command_seconds)
-    try:
+    def __init__(self, limits: Limits) -> None:
+        self._connections, self._limits = Connections(limits), limits
+        self._failures = 0
+
+    async def hand_over(self, account: Account, mail: Mail, last_check: LastCheck) -> Outcome:
+        """Give the mail to the server; `last_check` is asked just before DATA and may call it off.
+
+        Raises:
+            Unavailable: it was not handed over and may be later.
+        """
+        failures = self._failures
+        async with self._connections.room:
+            if self._failures != failures:
+                # Not each of those who waited needs to find out for itself, time-out after time-out.
+                raise MailServerUnavailable("mail server: it could not be reached for the mail before")
+            found = await self._addressed(account, mail)
+            if isinstance(found, Outcome):
+                return found
+            try:
+                return await self._give(found, mail, last_check)
+            except BaseException:
+                self._connections.drop(found)
+                raise
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._connections.aclose()
+
+    async def _addressed(self, account: Account, mail: Mail) -> Connection | Outcome:
+        """A connection on which sender and recipient were accepted, or the server's refusal.
+
+        A kept connection that is gone is replaced; that ends with a new one.
+        """
+        while True:
+            connection = await self._connected(account)
+            try:
+                await connection.client.mail(mail.sender)
+                await connection.client.rcpt(mail.recipient)
+            except (SMTPException, OSError) as error:
+                if not connection.is_used or not is_lost(error):
+                    return await self._refused(connection, error)
+                self._connections.drop(connection)
+            except BaseException:
+                self._connections.drop(connection)
+                raise
+            else:
+                return connection
+
+    async def _connected(self, account: Account) -> Connection:
         try:
-            await client.connect()
-            await client.mail(mail.sender)
-            await client.rcpt(mail.recipient)
-        except (SMTPException, OSError) as error:
-            return _refusal(error)
+            return await self._connections.take(account)
+        except (SMTPException, OSError, ValueError) as error:
+            self._failures += 1
+            # Whatever is refused before the mail is named is about this deployment, for good or not.
+            raise MailServerUnavailable(f"mail server: {_words(error)}") from error
+
+    async def _give(self, connection: Connection, mail: Mail, last_check: LastCheck) -> Outcome:
         if not await last_check():
+            await self._connections.give_back(connection, is_clean=False)
             return Outcome("stale")
-        return await _data(client, mail, limits.data_seconds)
-    finally:
-        await _leave(client)
+        try:
+            answer = await connection.client.data(mail.content, timeout=self._limits.data_seconds)
+        except SMTPDataError as error:
+            return await self._refused(connection, error)
+        except (SMTPException, OSError) as error:
+            self._connections.drop(connection)
+            # The server may have taken it and lost its voice: nobody can know, so it must not be sent again.
+            return Outcome("unknown", f"the answer to DATA was lost: {type(error).__name__}: {error}"[:500])
+        await self._connections.give_back(connection, is_clean=True)
+        return Outcome("sent", f"{answer.code} {answer.message}"[:500])
+
+    async def _refused(self, connection: Connection, error: Exception) -> Outcome:
+        """A refusal for good as an outcome; whatever may pass is raised."""
+        if isinstance(error, SMTPResponseException):
+            await self._connections.give_back(connection, is_clean=False)
+        else:
+            # After a time-out nobody knows which command the next answer belongs to.
+            self._connections.drop(connection)
+        if not _is_about_the_mail(error):
+            raise MailServerUnavailable(f"mail server: {_words(error)}") from error
+        return Outcome("failed", _words(error))
 
 
-async def _data(client: SMTP, mail: Mail, seconds: float) -> Outcome:
-    try:
-        answer = await client.data(mail.content, timeout=seconds)
-    except SMTPDataError as error:
-        return _refusal(error)
-    except (SMTPException, OSError) as error:
-        # The server may have taken it and lost its voice: nobody can know, so it must not be sent again.
-        return Outcome("unknown", f"the answer to DATA was lost: {type(error).__name__}: {error}"[:500])
-    return Outcome("sent", f"{answer.code} {answer.message}"[:500])
+def _is_about_the_mail(error: Exception) -> bool:
+    """Whether the server refused this mail, and for good; it is greeted only when the first mail is named."""
+    if not isinstance(error, SMTPResponseException) or isinstance(error, SMTPHeloError):
+        return False
+    return bool(error.code >= 500 and error.code not in _NOT_THE_MAILS_FAULT)
 
 
-def _refusal(error: Exception) -> Outcome:
-    """A refusal for good as an outcome; whatever may pass is raised."""
-    words = f"{type(error).__name__}: {error}"[:500]
-    if not isinstance(error, SMTPResponseException):
-        raise MailServerUnavailable(f"mail server: {words}") from error
-    words = f"{error.code} {error.message}"[:500]
-    is_login = isinstance(error, aiosmtplib.SMTPAuthenticationError | aiosmtplib.SMTPConnectResponseError)
-    if is_login or not 500 <= error.code < 600 or error.code in _NOT_THE_MAILS_FAULT:
-        raise MailServerUnavailable(f"mail server: {words}") from error
-    return Outcome("failed", words)
-
-
-async def _leave(client: SMTP) -> None:
-    try:
-        async with asyncio.timeout(1.0):
-            if client.is_connected:
-                await client.quit()
-    except (SMTPException, OSError):
-        log.debug("the mail server closed first")
-    finally:
-        client.close()
-
-
-def _client(account: Account, seconds: float) -> SMTP:
-    return SMTP(
-        hostname=account.host,
-        port=account.port,
-        username=account.username,
-        password=account.password,
-        # The machine's own name is nobody's business, and looking it up can take long.
-        local_hostname=sender_domain(account.sender),
-        timeout=seconds,
-        use_tls=account.tls == "tls",
-        start_tls=account.tls == "starttls",
-    )
+def _words(error: Exception) -> str:
+    said = f"{error.code} {error.message}" if isinstance(error, SMTPResponseException) else None
+    return (said or f"{type(error).__name__}: {error}")[:500]

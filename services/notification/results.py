@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID, uuid5
 
+from services.common.failures import Unavailable
+from services.common.sidecar import BulkEntry, Sidecar
+from services.common.together import Together
 from services.notification.intents import Intent
 from services.notification.mail import moment_of
-from todoctl.core.events import ReminderEvent
+from todoctl.core.events import REMINDERS, ReminderEvent, partition_key, to_cloud_event
 
 SOURCE = "/todo/notification"
 
@@ -17,6 +21,33 @@ _TYPES: dict[str, Literal["reminder.sent", "reminder.failed", "reminder.unknown"
     "failed": "reminder.failed",
     "unknown": "reminder.unknown",
 }
+
+
+class Results:
+    """Publishes what came of reminders, many at a time."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        self._sidecar = sidecar
+        self._published: Together[ReminderEvent, None] = Together(self._publish)
+
+    async def tell(self, event: ReminderEvent, intent: Intent) -> None:
+        """Publish the event that tells an intent's end, if there is something to tell.
+
+        Raises:
+            Unavailable: the broker does not have it.
+        """
+        result = result_of(event, intent)
+        if result is not None:
+            await self._published.ask(result)
+
+    async def _publish(self, results: Sequence[ReminderEvent]) -> list[Exception | None]:
+        entries = [
+            BulkEntry(str(number), to_cloud_event(result, source=SOURCE), key=partition_key(result.user_id))
+            for number, result in enumerate(results)
+        ]
+        failed = await self._sidecar.publish_bulk(REMINDERS, entries)
+        words = (failed.get(entry.entry_id) for entry in entries)
+        return [None if error is None else Unavailable(f"publish to {REMINDERS}: {error}") for error in words]
 
 
 def intent_key(event: ReminderEvent) -> str:

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from services.common.breaker import Clock
-from services.common.consumer import EVENT_BODY_LIMIT, EventMetrics, EventRoute, consumer_check
+from services.common.consumer import EVENT_BODY_LIMIT, ONE_EVENT, EventMetrics, EventRoute, consumer_check
 from services.common.delivery import AnyEvent
 from services.common.failures import Refused, ServiceFailure, Unavailable
 from services.common.guard import require_app_token
@@ -48,9 +48,17 @@ def create_app(*, settings: ServiceSettings, sidecar: Sidecar, clock: Clock, reg
         await sidecar.aclose()
 
     checks = {"sidecar": sidecar_check(sidecar), "consumer": consumer_check(route.consumer)}
-    app = make_app(title="recurring", registry=registry, checks=checks, lifespan=lifespan, body_limit=EVENT_BODY_LIMIT)
+    app = make_app(
+        title="recurring",
+        registry=registry,
+        checks=checks,
+        lifespan=lifespan,
+        body_limit=EVENT_BODY_LIMIT,
+        openapi=settings.openapi,
+    )
     guard = Depends(require_app_token(settings.app_api_token))
-    app.add_api_route("/events/task-events", route.endpoint, methods=["POST"], dependencies=[guard])
+    path, name = "/events/task-events", "receive_task_events"
+    app.add_api_route(path, route.endpoint, methods=["POST"], dependencies=[guard], name=name, **ONE_EVENT)
     return app
 
 

@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from services.common.breaker import Clock
-from services.common.consumer import EVENT_BODY_LIMIT, EventMetrics, EventRoute, consumer_check
+from services.common.consumer import EVENT_BODY_LIMIT, ONE_EVENT, EventMetrics, EventRoute, consumer_check
 from services.common.delivery import AnyEvent
 from services.common.guard import require_app_token
 from services.common.limits import BodyLimitMiddleware
@@ -56,10 +56,18 @@ def create_app(
         await sidecar.aclose()
 
     checks = {"sidecar": sidecar_check(sidecar), "consumer": consumer_check(route.consumer)}
-    app = make_app(title="sync", registry=registry, checks=checks, lifespan=lifespan, body_limit=EVENT_BODY_LIMIT)
+    app = make_app(
+        title="sync",
+        registry=registry,
+        checks=checks,
+        lifespan=lifespan,
+        body_limit=EVENT_BODY_LIMIT,
+        openapi=settings.openapi,
+    )
     app.state.farewell = sockets.farewell
     guard = Depends(require_app_token(settings.app_api_token))
-    app.add_api_route("/events/task-updates", route.endpoint, methods=["POST"], dependencies=[guard])
+    path, name = "/events/task-updates", "receive_task_updates"
+    app.add_api_route(path, route.endpoint, methods=["POST"], dependencies=[guard], name=name, **ONE_EVENT)
     limited = ClientLimits(
         socketio.ASGIApp(server, socketio_path=None),
         per_second=sync.messages_per_second,

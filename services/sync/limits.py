@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
+from socketio.packet import Packet
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,10 +18,13 @@ _BURST_SECONDS = 2
 # Between the packets of one post; a packet that begins with b is binary.
 # Source: https://socket.io/docs/v4/engine-io-protocol/#http-long-polling
 _SEPARATOR = b"\x1e"
+_PACKETS = 16
+# close, ping, pong, message, upgrade; the first is the one that a client may not send in a post.
+_KINDS = "21345"
 
 
 class ClientLimits:
-    """Around the Socket.IO application: closes with 1008 (too often), 1009 (too large) or 1003 (not text); 429."""
+    """Around the Socket.IO application: closes with 1008 (too often), 1009 (too large) or 1003; 429, 400."""
 
     def __init__(
         self,
@@ -50,9 +54,15 @@ class ClientLimits:
             return
         # Small: the limit on bodies is around this.
         body = await Request(scope, receive).body()
-        if any(packet.startswith(b"b") for packet in body.split(_SEPARATOR)):
+        packets = body.split(_SEPARATOR)
+        if any(packet.startswith(b"b") for packet in packets):
             self._metrics.refused.labels("not_text").inc()
             await PlainTextResponse("nothing of ours is binary", 400)(scope, receive, send)
+            return
+        # The library would close the session and wait, without end, for a poll that fetches what is left.
+        if len(packets) > _PACKETS or not all(_is_packet(packet, _KINDS[1:]) for packet in packets):
+            self._metrics.refused.labels("malformed").inc()
+            await PlainTextResponse("not a packet of Socket.IO", 400)(scope, receive, send)
             return
 
         async def again() -> Message:
@@ -84,7 +94,29 @@ class ClientLimits:
             return 1003, "not_text"
         if len(text) > self._bytes:
             return 1009, "too_large"
-        return (1008, "too_often") if self._buckets.take(key) else None
+        if self._buckets.take(key):
+            return 1008, "too_often"
+        return None if _is_packet(text, _KINDS) else (1003, "malformed")
+
+
+def _is_packet(text: str | bytes, kinds: str) -> bool:
+    """Whether the library can read it; what it can't would become a traceback in the log, or worse."""
+    try:
+        text = text if isinstance(text, str) else text.decode()
+        if not text or text[0] not in kinds:
+            return False
+        return text[0] != "4" or _is_message(text[1:])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _is_message(text: str) -> bool:
+    """Whether it is a log-in, a log-out, an event with a name or an acknowledgement, without binary parts."""
+    packet = Packet(encoded_packet=text or "?")
+    match packet.packet_type, packet.data:
+        case (0 | 1, _) | (2, [str(), *_]) | (3, list()):
+            return True
+    return False
 
 
 def _session(scope: Scope) -> str:

@@ -180,7 +180,12 @@ FAULTS = (
     Fault(
         "sync sends what a client has",
         "services/sync/handlers.py",
-        (("        if update.user_seq <= self.position:\n            return ()\n", ""),),
+        (
+            (
+                "        if update.user_seq <= self.position:\n            return ()\n",
+                "        if update.user_seq <= self.position:\n            return (update,)\n",
+            ),
+        ),
         "sync/test_sync_handlers.py::test_an_update_that_was_sent_is_not_sent_again",
     ),
     Fault(

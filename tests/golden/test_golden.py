@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.program import Ended, Program
 from todoctl import screen, settings
 from todoctl.commands import doctor as doctor_command
 from todoctl.commands import status as status_command
+from todoctl.commands import trace as trace_command
+from todoctl.core.trace import Step, Subject, Trace
 from todoctl.errors import UnhealthyError
 from todoctl.operations.local.doctor import Finding
 from todoctl.operations.local.running import RunningRelease
@@ -92,6 +95,28 @@ FINDINGS = [
     Finding("topic reminders", "fail", "partitions is 1, the chart says 3", "change the chart, or plan the change"),
     Finding("topic dlq-events", "fail", "is missing", "todoctl doctor --fix", is_safe_to_fix=True),
 ]
+
+_BEGAN = datetime(2030, 1, 31, 9, 0, tzinfo=UTC)
+_EVENT = "3b2f6c1e-0d57-4c39-9d0e-5a6a3f1f7d10"
+TRACE = Trace(
+    Subject("task", "42"),
+    "broken",
+    (
+        Step(_BEGAN, "api", "done", "task.completed of task 42, user 7, seq 3", _EVENT),
+        Step(_BEGAN, "topic task-events", "done", "task.completed published: task-events/0@100", _EVENT),
+        Step(
+            None,
+            "recurring",
+            "gap",
+            "task.completed published, not consumed by recurring, lag 12; group recurring is stable, next retry within 1s",
+            _EVENT,
+        ),
+        Step(_BEGAN + timedelta(seconds=1.5), "audit", "done", "task.completed stored as row 9\x1b[31m", _EVENT),
+        Step(None, "group audit", "blind", "could not look: no answer in 5 s"),
+        Step(_BEGAN + timedelta(days=1), "reminder", "ahead", "reminder 9 of task 42 is due then"),
+    ),
+    7,
+)
 
 
 class Golden:
@@ -217,6 +242,22 @@ def test_doctor_for_people(golden: Golden, capsys: pytest.CaptureFixture[str]) -
     """The findings of `doctor`."""
     doctor_command._table(FINDINGS)
     golden.check("doctor.txt", capsys.readouterr().out)
+
+
+def test_trace_for_people(golden: Golden, capsys: pytest.CaptureFixture[str]) -> None:
+    """The timeline of `trace`, and the error that names the gap."""
+    trace_command._table(TRACE)
+    with pytest.raises(UnhealthyError) as caught:
+        trace_command._raise_if_broken(TRACE, "1h")
+    screen.fail(caught.value)
+    written = capsys.readouterr()
+    golden.check("trace.txt", written.out + written.err)
+
+
+def test_trace_for_programs(golden: Golden, capsys: pytest.CaptureFixture[str]) -> None:
+    """The document of `trace`: keys and their order are a promise."""
+    screen.show(TRACE.document(), Output.json, lambda: None)
+    golden.check("trace.json", capsys.readouterr().out)
 
 
 def test_a_part_that_died(golden: Golden, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,6 @@ from tests.live.users import User, pause
 # Reminders whose moment comes during the kills, and when the last of them has passed.
 _SOON, _LATEST = 15, 45
 _MIX = {"create": 34, "remind": 16, "edit": 22, "complete": 14, "reopen": 5, "delete": 5, "give_up": 4}
-_ENDS = {"reminder.sent", "reminder.unknown"}
 
 
 @dataclass(frozen=True)

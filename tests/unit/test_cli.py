@@ -40,6 +40,12 @@ CODES = [
     (["restart", "api"], 3, "is not up"),
     (["db", "status"], 3, "is not up"),
     (["logs"], 3, "was never up here"),
+    (["trace"], 2, "Missing argument 'ID'"),
+    (["trace", "a b"], 2, "'a b' is no id"),
+    (["trace", "task:x"], 2, "'x' is not the number of a task"),
+    (["trace", "42", "--since", "soon"], 2, "--since: 'soon' is not a duration"),
+    (["trace", "42", "--records", "0"], 2, "--records"),
+    (["trace", "42"], 3, "is not up"),
     (["users", "grant"], 2, "Missing argument 'EMAIL'"),
     (["users", "grant", "ann@example.org"], 3, "is not up"),
     (["users", "revoke", "ann@example.org"], 3, "is not up"),
@@ -56,6 +62,7 @@ CODES = [
     (["-e", "cloud", "smoke"], 8, "kind local"),
     (["-e", "cloud", "restart", "api"], 8, "kind local"),
     (["-e", "cloud", "db", "status"], 8, "kind local"),
+    (["-e", "cloud", "trace", "42"], 8, "kind local"),
     (["deploy"], 3, "the environment 'local' is not up"),
     (["diff"], 3, "the environment 'local' is not up"),
     (["diff", "1"], 3, "is not up"),
@@ -114,7 +121,8 @@ def test_every_error_class_has_a_documented_exit_code() -> None:
     """The classes carry the documented codes, and the table at the top of errors.py names every one of them."""
     classes: list[type[errors.TodoctlError]] = [errors.TodoctlError, *errors.TodoctlError.__subclasses__()]
     ours = {kind.__name__: kind.exit_code for kind in classes if kind.__module__ == errors.__name__}
-    assert sorted(ours.values()) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    # A release that went back by itself failed, and is told apart by its words and its evidence.
+    assert sorted(ours.values()) == [1, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     for name, code in ours.items():
         row = next(line for line in str(errors.__doc__).splitlines() if name in line.split())
         assert str(code) in row.split()

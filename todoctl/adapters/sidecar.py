@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 
@@ -33,6 +34,21 @@ def runtime_version(port: int, token: str) -> str | None:
             return str(answer.json()["runtimeVersion"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return None
+
+
+def stored(port: int, token: str, store: str, key: str) -> dict[str, Any] | None:
+    """What the sidecar's app has in its state under `key`; None where there is nothing.
+
+    Raises:
+        EndpointError: no answer, or none that is a JSON object.
+    """
+    with _client() as client:
+        try:
+            answer = client.get(f"http://127.0.0.1:{port}/v1.0/state/{store}/{key}", headers={"dapr-api-token": token})
+            answer.raise_for_status()
+            return dict(answer.json()) if answer.content else None
+        except (httpx.HTTPError, ValueError, TypeError) as error:
+            raise EndpointError(f"the sidecar on port {port} did not tell its state: {error}") from error
 
 
 def answers(url: str) -> str | None:

@@ -7,10 +7,10 @@ that a changed, removed, added or moved row breaks the chain from there on; the 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii as _text
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -38,11 +38,10 @@ CHAINED_COLUMNS = (
     "raw",
 )
 
-# ASCII, without spaces, the values in the columns' order: the form that every hash was made of, so it never changes.
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _AS_THEY_ARE = frozenset({str, int, type(None)})
 _VALUES = itemgetter(*CHAINED_COLUMNS)
 
+Plain = str | int | None
 Damage = Literal[
     "changed",
     "missing",
@@ -76,15 +75,22 @@ class Broken:
 
 def canonical(row: Mapping[str, Any]) -> bytes:
     """The chained columns of a row as one unambiguous line of JSON; `details` is the stored text, not parsed."""
-    values = _VALUES(row)
-    if not _AS_THEY_ARE.issuperset(map(type, values)):
-        values = tuple(map(_plain, values))
-    return _ENCODER.encode(values).encode()
+    return _line([_plain(value) for value in _VALUES(row)])
+
+
+def values_hash(previous: bytes, values: Iterable[Plain]) -> bytes:
+    """The hash of a row whose chained columns have these plain values, and that follows the row with hash `previous`."""
+    return hashlib.sha256(previous + _line(values)).digest()
 
 
 def row_hash(previous: bytes, row: Mapping[str, Any]) -> bytes:
     """The hash of a row that follows the row with hash `previous`."""
     return hashlib.sha256(previous + canonical(row)).digest()
+
+
+def plain_moment(moment: datetime) -> str:
+    """An instant as it is hashed, wherever its clock stood."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def verify_chain(rows: Iterable[Mapping[str, Any]], head: Head | None, *, known: Head | None = None) -> Broken | None:
@@ -143,11 +149,17 @@ def _check_known(last: Head, known: Head | None) -> Broken | None:
     return Broken(gone, "tail missing", f"{known.chain_seq} rows were noted before; from {gone} on they are gone")
 
 
-def _plain(value: Any) -> str | int | None:
+def _line(values: Iterable[Plain]) -> bytes:
+    # ASCII, without spaces, the values in the columns' order: the form that every hash was made of, so it never changes.
+    encoded = [_text(value) if type(value) is str else "null" if value is None else str(value) for value in values]
+    return f"[{','.join(encoded)}]".encode("ascii")
+
+
+def _plain(value: Any) -> Plain:
     if type(value) in _AS_THEY_ARE:
         return value  # type: ignore[no-any-return]  # just seen to be one of them
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
+        return plain_moment(value)
     if isinstance(value, (bytes, memoryview)):
         return bytes(value).hex()
     return str(value)

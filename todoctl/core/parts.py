@@ -171,6 +171,8 @@ def _service(site: Site, name: str) -> Part:
         # A newer process takes the port over from an older one without a gap; those who wait move on meanwhile.
         "SHARE_PORT": "yes",
         "DRAIN_SECONDS": "1",
+        # For whoever writes a client; off where it is not asked for.
+        "OPENAPI": "on",
     }
     if "api" in site.values.services and service.secrets:
         # Where the links in its mails lead.

@@ -48,6 +48,19 @@ def differences(
     return {key: (want, have) for key, (want, have) in pairs.items() if want != have}
 
 
+def partition_of(key: str, partitions: int) -> int:
+    """The partition that the producer behind Dapr gives to a record with this key.
+
+    Sarama's hash partitioner: FNV-1a over the key's bytes as a signed number, the remainder without its sign.
+    Source: https://github.com/IBM/sarama/blob/v1.45.2/partitioner.go, `hashPartitioner.Partition`.
+    """
+    digest = 0x811C9DC5
+    for byte in key.encode():
+        digest = (digest ^ byte) * 0x01000193 & 0xFFFFFFFF
+    signed = digest - 2**32 if digest >= 2**31 else digest
+    return abs(signed) % partitions
+
+
 Verdict = Literal["safe", "risky", "impossible"]
 
 

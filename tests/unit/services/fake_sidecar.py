@@ -71,11 +71,15 @@ class FakeSidecar:
                 return await self._invoke(app, "/".join(path), request)
             case ["v1.0", "state", _, "transaction"]:
                 return self._change_state(request)
+            case ["v1.0", "state", _, "bulk"]:
+                return self._read_states(request)
             case ["v1.0", "state", _, *key]:
                 return self._state(key, request)
             case ["v1.0", "secrets", _, name]:
                 found = self.secrets.get(name)
                 return _error(500, "ERR_SECRET_GET", "not found") if found is None else httpx.Response(200, json=found)
+            case ["v1.0-alpha1", "jobs", _]:
+                return httpx.Response(204)
             case ["v1.0", "metadata"]:
                 return httpx.Response(200, json={"subscriptions": [{"topic": topic} for topic in self.topics]})
         return _error(404, "ERR_DIRECT_INVOKE", "failed getting app id")
@@ -154,22 +158,33 @@ class FakeSidecar:
             return _error(500, "ERR_STATE_SAVE", "failed saving state in state store statestore: no item was updated")
         return None
 
-    def _change_state(self, request: httpx.Request) -> httpx.Response:
-        for operation in json.loads(request.content)["operations"]:
-            wanted = operation["request"]
-            if operation["operation"] == "delete":
-                self.state.pop(wanted["key"], None)
-            else:
-                self.state[wanted["key"]] = json.dumps(wanted["value"]).encode()
-        return httpx.Response(204)
+    def _read_states(self, request: httpx.Request) -> httpx.Response:
+        if self.state_away:
+            return _error(500, "ERR_STATE_BULK_GET", "failed to connect to the database")
+        keys = json.loads(request.content)["keys"]
+        found = [
+            {"key": key, "data": json.loads(self.state[key]), "etag": self.etags.get(key, "")}
+            if key in self.state
+            else {"key": key}
+            for key in keys
+        ]
+        return httpx.Response(200, json=found)
 
     def _change_state(self, request: httpx.Request) -> httpx.Response:
-        for operation in json.loads(request.content)["operations"]:
+        if self.state_away:
+            return _error(500, "ERR_STATE_TRANSACTION", "failed to connect to the database")
+        operations = json.loads(request.content)["operations"]
+        for operation in operations:
+            if operation["operation"] == "upsert" and (refusal := self._taken(operation["request"])) is not None:
+                # Whatever is wrong, a transaction is a 500 (seen with 1.16.0), and nothing of it is stored.
+                return _error(500, "ERR_STATE_TRANSACTION", refusal.json()["message"])
+        for operation in operations:
             wanted = operation["request"]
             if operation["operation"] == "delete":
                 self.state.pop(wanted["key"], None)
             else:
                 self.state[wanted["key"]] = json.dumps(wanted["value"]).encode()
+                self.etags[wanted["key"]] = str(uuid4())
         return httpx.Response(204)
 
 

@@ -23,7 +23,7 @@ class Member:
 
     def __str__(self) -> str:
         """What to call it in a message."""
-        return f"{self.client} at {self.host.lstrip('/')}"
+        return f"{self.client} at {self.host}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def _group(found: Any) -> Group:
         raise KafkaException(found.error)
     assigned: dict[str, set[int]] = {}
     who = tuple(
-        Member(member.client_id, member.client_host, parse_assignment(member.assignment)) for member in found.members
+        Member(member.client_id, member.client_host.lstrip("/"), parse_assignment(member.assignment))
+        for member in found.members
     )
     for member in who:
         for topic, partitions in member.assigned.items():

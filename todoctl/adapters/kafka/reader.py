@@ -60,6 +60,7 @@ class Reader:
         self._open = {place for place, start in starts.items() if not _reached(start, self._stops[place])}
         self._positions = dict(starts)
         self._seen = {place: starts[place] for place in self._open}  # where librdkafka is, which may be behind a stop
+        self._asked = [_at(place) for place in self._seen]
         self._at_end: set[Place] = set()
         self._paused: set[Place] = set()
         self._patience = patience
@@ -142,7 +143,7 @@ class Reader:
     def _up_to_stops(self, batch: list[Any]) -> list[Any]:
         """The batch without what lies at or behind a stop; one look per partition, not per message, decides."""
         passed: dict[Place, int] = {}
-        for item in self._consumer.position([_at(place) for place in self._seen]):
+        for item in self._consumer.position(self._asked):
             place, offset = (item.topic, item.partition), item.offset
             if offset <= self._seen[place]:
                 continue

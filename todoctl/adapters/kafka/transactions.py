@@ -38,6 +38,10 @@ class UnsettledError(KafkaError):
     """
 
 
+class RejectedError(KafkaError):
+    """The broker refused: a permission, a size, a topic. Nothing of the open transaction is seen."""
+
+
 class Transactions:
     """A producer that holds its transactional id from `__enter__` on; who held it before is fenced.
 
@@ -102,7 +106,7 @@ class Transactions:
         """Return when every record of the transaction is there for all readers.
 
         Raises:
-            FencedError, UnsettledError: as they say. KafkaError: the broker refused; nothing of it is seen.
+            FencedError, UnsettledError, RejectedError: as they say.
         """
         self._retried("commit a transaction", self._producer.commit_transaction)
 
@@ -134,7 +138,7 @@ def _translated(what: str, error: Exception) -> KafkaError:
         return FencedError(message)
     if code.code() in _unreachable() or code.retriable():
         return UnsettledError(message, hint="todoctl status")
-    return KafkaError(message, hint="todoctl status")
+    return RejectedError(message, hint="todoctl status")
 
 
 @contextmanager

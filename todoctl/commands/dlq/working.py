@@ -19,6 +19,7 @@ from todoctl.core.dlq.plan import PlanHeader
 from todoctl.core.events import DEAD_LETTERS
 from todoctl.errors import RefusedError, UsageError
 from todoctl.operations.dlq import deciding, running
+from todoctl.operations.dlq.holding import BATCH
 from todoctl.operations.dlq.planning import PlanRequest, make_plan
 from todoctl.operations.dlq.replaying import check_plan, count_left, open_plan
 from todoctl.screen import Output
@@ -89,6 +90,9 @@ def replay(
     max_returns: _MAX_RETURNS = 3,
     invalid: _INVALID = False,
     rate: Annotated[float | None, typer.Option(metavar="N", min=0.1, help="At most N letters a second.")] = None,
+    batch: Annotated[
+        int, typer.Option(metavar="N", min=1, max=50_000, help="Letters in a transaction; fewer are slower.")
+    ] = BATCH,
     trial: Annotated[
         int, typer.Option(metavar="N", min=0, help="Of many letters N first, and see what the consumers do.")
     ] = 100,
@@ -130,7 +134,15 @@ def replay(
             f"re-publish or park {left} letters; records go to {', '.join(header.targets) or 'no topic'}?", yes=yes
         )
     request = running.ReplayRequest(
-        header, path, at.consumers, rate=rate, trial=trial, stop_at=stop_at / 100, seconds=wait, take_over=take_over
+        header,
+        path,
+        at.consumers,
+        rate=rate,
+        batch=batch,
+        trial=trial,
+        stop_at=stop_at / 100,
+        seconds=wait,
+        take_over=take_over,
     )
     execute(at, request, output)
 

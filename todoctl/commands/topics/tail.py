@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -101,7 +102,7 @@ def tail(
     )
     if output is TailOutput.json and follow:
         raise UsageError("-o json is one array, which -f would never end", hint="use -o jsonl")
-    write = _writer(output, pattern)
+    write = _writer(output, pattern, request.topics[0] if len(request.topics) == 1 else None)
     _read(Reading(context.broker(context.settings(ctx)), request), write, is_array=output is TailOutput.json)
 
 
@@ -150,7 +151,7 @@ def _position(option: str, text: str | None, now: datetime) -> Position | None:
         raise UsageError(f"{option}: {error}", hint="todoctl topics tail --help") from error
 
 
-def _writer(output: TailOutput, pattern: str | None) -> Write:
+def _writer(output: TailOutput, pattern: str | None, topic: str | None) -> Write:
     from todoctl.operations.kafka import encode
 
     if pattern is not None:
@@ -160,9 +161,9 @@ def _writer(output: TailOutput, pattern: str | None) -> Write:
     if output is TailOutput.raw:
         return _written(encode.raw)
     if output is TailOutput.jsonl:
-        return _written(encode.json_encoder())
+        return _written(encode.json_encoder(topic=topic))
     if output is TailOutput.json:
-        return _elements(encode.json_encoder(separator=b",\n"))
+        return _elements(encode.json_encoder(topic=topic, separator=b",\n"))
     from todoctl.commands.topics.line import line
 
     width = screen.width()
@@ -190,6 +191,8 @@ def _elements(encoder: Callable[[list[Any]], bytes]) -> Write:
 
 def _read(reading: Reading, write: Write, *, is_array: bool) -> None:
     count = 0
+    # A batch is a thousand new objects and no cycle: the collector would look at them all for nothing.
+    gc.disable()
     with _interruptible() as interrupted:
         for batch in reading.batches():
             if batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from todoctl.adapters.kafka.client import KafkaError
-from todoctl.adapters.kafka.transactions import FencedError, Transactions, UnsettledError
+from todoctl.adapters.kafka.transactions import FencedError, RejectedError, Transactions
 from todoctl.adapters.whoami import is_running
 from todoctl.core.dlq.decisions import DECISIONS, OPERATOR_KEY, Decision, Ledger, Operator, State, decision_key
 from todoctl.core.dlq.foreign import Header
@@ -24,6 +25,9 @@ BATCH = 5000
 
 # An operator on another machine who gave no sign of life for so long is gone.
 _SILENCE = timedelta(seconds=60)
+
+# Seconds within which an operator who took over has said who it is.
+_INTRODUCTION = 20.0
 
 Clock = Callable[[], datetime]
 
@@ -118,16 +122,19 @@ def holding(desk: Desk, me: Operator, *, clock: Clock, take_over: bool = False) 
             holder.bury(holder.ledger.stale)
             try:
                 yield holder
-            except (FencedError, UnsettledError):
-                raise
-            except BaseException:
+            except BaseException as error:
+                # Without a broker, or fenced, there is nobody to tell.
+                if isinstance(error, KafkaError) and not isinstance(error, RejectedError):
+                    raise
                 _let_go(transactions, holder)
                 raise
             else:
                 holder.announce(is_done=True)
     except FencedError as error:
-        raise RefusedError(_taken_over(desk), hint="todoctl dlq list") from error
-    except UnsettledError as error:
+        raise RefusedError(_taken_over(desk, me), hint="todoctl dlq list") from error
+    except RejectedError:
+        raise
+    except KafkaError as error:
         raise PartialError(
             f"{error.message}; what was committed before stays, the rest is still pending",
             hint="todoctl status, then run the same command again",
@@ -159,10 +166,14 @@ def _is_alive(other: Operator, me: Operator, now: datetime) -> bool:
         return False
 
 
-def _taken_over(desk: Desk) -> str:
-    try:
-        other = read_ledger(desk).operator
-    except KafkaError:
-        other = None
-    who = other.name if other else "another operator"
+def _taken_over(desk: Desk, me: Operator) -> str:
+    """Who it was; fencing comes before the other's first record, so that one is waited for."""
+    deadline, other = time.monotonic() + _INTRODUCTION, None
+    while other is None or other.session == me.session:
+        with contextlib.suppress(KafkaError):
+            other = read_ledger(desk).operator
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    who = other.name if other and other.session != me.session else "another operator"
     return f"{who} took the dead letters over; what was committed before stays, nothing was published twice"

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from todoctl.adapters.kafka.client import KafkaError
 from todoctl.adapters.kafka.reader import Reader
-from todoctl.adapters.kafka.transactions import UnsettledError
 from todoctl.core.dlq.decisions import Decision
 from todoctl.core.dlq.filters import read_name
 from todoctl.core.dlq.letters import digest, mark, wrapped_value
@@ -116,27 +114,34 @@ def count_left(desk: Desk, header: PlanHeader, path: Path) -> int:
 
 
 def replay(
-    holder: Holder, header: PlanHeader, path: Path, *, rate: float | None = None, first: int | None = None
+    holder: Holder,
+    header: PlanHeader,
+    path: Path,
+    *,
+    rate: float | None = None,
+    first: int | None = None,
+    batch: int = BATCH,
 ) -> Iterator[Progress]:
     """Do what the plan says with every letter that is still as it was reviewed; yields after each transaction.
 
-    `rate` is in letters per second; `first` is the size of the first transaction. Run again after any end it goes on with what is still pending.
+    `rate` is in letters per second; a transaction has up to `batch` letters, the first one `first`. Run
+    again after any end it goes on with what is still pending.
 
     Raises:
         RefusedError: a letter is gone, or not the one that was reviewed; nothing of its batch was done.
     """
     progress = Progress(sum(count for act, count in header.counts.items() if act != "skip"))
     began = time.monotonic()
-    size = BATCH if rate is None else max(1, min(BATCH, int(rate)))
+    size = batch if rate is None else max(1, min(batch, int(rate)))
     with path.open("rb") as stream:
         stream.readline()
         pairs = _with_letters(holder.desk, _undecided(holder, header, stream, progress))
-        for batch in _batches(holder, header.id, pairs, progress, size, first or size):
-            holder.commit(batch.decided, batch.sends)
-            progress.replayed += len(batch.sends)
-            progress.covered += batch.covered
-            progress.parked += batch.parked
-            progress.bytes += batch.bytes
+        for ready in _batches(holder, header.id, pairs, progress, size, first or size):
+            holder.commit(ready.decided, ready.sends)
+            progress.replayed += len(ready.sends)
+            progress.covered += ready.covered
+            progress.parked += ready.parked
+            progress.bytes += ready.bytes
             progress.seconds = time.monotonic() - began
             yield progress
             if rate is not None:
@@ -233,9 +238,6 @@ def _messages(desk: Desk, partition: int, offset: int, opened: ExitStack) -> Ite
     start, end = desk.ranges.get(place, (0, 0))
     if not start <= offset < end:
         return
-    try:
-        reader = opened.enter_context(Reader(desk.broker, {place: offset}, {place: end}))
-        for batch in reader.batches():
-            yield from batch
-    except KafkaError as error:
-        raise UnsettledError(error.message, hint=error.hint, detail=error.detail) from error
+    reader = opened.enter_context(Reader(desk.broker, {place: offset}, {place: end}))
+    for batch in reader.batches():
+        yield from batch

@@ -11,7 +11,7 @@ from todoctl.core.dlq.outcomes import Outcomes, Republished, Verdict
 from todoctl.core.dlq.plan import PlanHeader
 from todoctl.errors import VerdictError
 from todoctl.operations.dlq.desk import Desk
-from todoctl.operations.dlq.holding import Clock, holding
+from todoctl.operations.dlq.holding import BATCH, Clock, holding
 from todoctl.operations.dlq.replaying import Progress, replay
 from todoctl.operations.dlq.watching import Consumers, Watch, committed, find_marks, judge, wait_passed
 
@@ -21,12 +21,17 @@ _TRIAL_FROM = 500
 
 @dataclass(frozen=True)
 class ReplayRequest:
-    """What is replayed and how: letters per second, how many first, and at which share of deaths (0 to 1) it stops."""
+    """What is replayed and how.
+
+    `rate` in letters per second, up to `batch` of them in a transaction, `trial` of many first; it stops when more than
+    the share `stop_at` (0 to 1) died again, and waits up to `seconds` for the consumers.
+    """
 
     header: PlanHeader
     path: Path
     consumers: Consumers
     rate: float | None = None
+    batch: int = BATCH
     trial: int = 100
     stop_at: float = 0.2
     seconds: float = 30.0
@@ -58,9 +63,10 @@ def run(desk: Desk, request: ReplayRequest, me: Operator, *, clock: Clock) -> It
     watch = Watch(desk, request.header)
     with holding(desk, me, clock=clock, take_over=request.take_over) as holder:
         trial = _trial(request)
-        for progress in replay(holder, request.header, request.path, rate=request.rate, first=trial):
+        steps = replay(holder, request.header, request.path, rate=request.rate, first=trial, batch=request.batch)
+        for number, progress in enumerate(steps):
             yield progress
-            if progress.replayed and progress.replayed == trial:
+            if number == 0 and trial:
                 yield from _wait(desk, request)
             _stop_when_dying(watch, request, progress)
 

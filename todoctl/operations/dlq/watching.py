@@ -122,8 +122,9 @@ def committed(desk: Desk, header: PlanHeader, consumers: Consumers) -> dict[str,
     found: dict[str, dict[Place, int]] = {}
     for topic, target in header.targets.items():
         for consumer, group in consumers.get(topic, {}).items():
-            for row in groups.lag(desk.broker, group, {topic: target.partitions}):
-                found.setdefault(consumer, {})[topic, row.partition] = row.committed or 0
+            places = [(topic, partition) for partition in range(target.partitions)]
+            offsets = groups.committed(desk.broker, group, places)
+            found.setdefault(consumer, {}).update({place: offset or 0 for place, offset in offsets.items()})
     return found
 
 

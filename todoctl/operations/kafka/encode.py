@@ -21,9 +21,6 @@ from todoctl.errors import UsageError
 
 Encoder = Callable[[list[Any]], bytes]
 
-_LINE = (
-    b'{"topic":%b,"partition":%d,"offset":%d,"timestamp_ms":%d,"key":%b,"value":%b,"headers":%b}'  # see `json_encoder`
-)
 _STARTS = {ord("{"), ord("[")}
 # What JSON leaves as it is and a terminal may obey: DEL, C1 controls, and what reorders text.
 _STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -39,18 +36,27 @@ def raw(batch: list[Any]) -> bytes:
         return b"\n".join([value or b"" for value in values])
 
 
-def json_encoder(*, separator: bytes = b"\n") -> Encoder:
-    r"""Encodes each message as an object, `separator` behind each.
+def json_encoder(*, topic: str | None = None, separator: bytes = b"\n") -> Encoder:
+    r"""Encodes each message as an object, `separator` behind each; `topic` where all are of this one.
 
     `key` and `value` are text; a value that is a JSON object or array is embedded as it stands, numbers and all. What
     is not UTF-8 is null there and in base64 in `key_base64` and `value_base64`. Control characters are escaped.
     """
-    fields = (_topics, columns.partitions, columns.offsets, columns.times, _keys, _values, _headers)
+    name = b"%b" if topic is None else _quoted(topic).replace(b"%", b"%%")
+    start = b'{"topic":' + name + b',"partition":%d,"offset":%d,"timestamp_ms":%d,"key":'
+    places: list[Column] = [_topics] if topic is None else []
+    places += [columns.partitions, columns.offsets, columns.times]
+    line = start + b'%b,"value":%b,"headers":%b}' + separator
+    alike = start + b'"%b","value":%b,"headers":[]}' + separator
 
     def encode(batch: list[Any]) -> bytes:
-        lines = _filled(_LINE + separator, fields, batch)
-        if lines.isascii() and b"\x7f" not in lines:
-            return lines
+        keys, values = list(columns.keys(batch)), list(columns.values(batch))
+        # Nearly every batch is like this: short plain keys, documents, no headers.
+        if _is_plain(keys) and _are_documents(values) and not any(columns.headers(batch)):
+            lines = _filled(alike, [*places, lambda _: keys, lambda _: values], batch)
+            if lines.count(b"\n") == len(batch) and lines.isascii() and b"\x7f" not in lines:
+                return lines
+        lines = _filled(line, [*places, _keys, _values, _headers], batch)
         return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", lines.decode()).encode()
 
     return encode
@@ -113,40 +119,33 @@ def _quoted(text: str) -> bytes:
 
 
 def _keys(batch: list[Any]) -> Iterable[bytes]:
-    return _texts(list(columns.keys(batch)), b',"key_base64":')
+    return [_text(key, b',"key_base64":') for key in columns.keys(batch)]
 
 
 def _values(batch: list[Any]) -> Iterable[bytes]:
-    values = list(columns.values(batch))
-    return _documents(values) or _texts(values, b',"value_base64":', embeds=True)
+    return [_text(value, b',"value_base64":', embeds=True) for value in columns.values(batch)]
 
 
-def _documents(values: list[Any]) -> list[bytes] | None:
-    """The values when every one of them is a JSON object or array on one line, in ASCII or proper UTF-8."""
+def _is_plain(keys: list[Any]) -> bool:
+    """Whether every key is text that JSON takes as it is."""
+    try:
+        return b"".join(keys).replace(b"-", b"0").isalnum()
+    except TypeError:
+        return False
+
+
+def _are_documents(values: list[Any]) -> bool:
+    """Whether every value has the form of a JSON object or array; that it is UTF-8 is another question."""
     import msgspec
 
     try:
         if not set(map(itemgetter(0), values)) <= _STARTS:
-            return None
-        together = b"".join(values)
-        if b"\n" in together or b"\r" in together or not _is_text(together):
-            return None
+            return False
         for _ in map(_json_decoder().decode, values):
             pass
     except (TypeError, IndexError, msgspec.DecodeError, RecursionError):
-        return None
-    return values
-
-
-def _texts(values: list[Any], otherwise: bytes, *, embeds: bool = False) -> Iterable[bytes]:
-    """Each as a JSON string, all at once when nothing in them needs an escape."""
-    try:
-        together = b"".join(values)
-    except TypeError:
-        together = b"\xff"
-    if together.isascii() and together.decode().isprintable() and b'"' not in together and b"\\" not in together:
-        return [b'"%b"' % value for value in values]
-    return [_text(value, otherwise, embeds=embeds) for value in values]
+        return False
+    return True
 
 
 def _text(value: bytes | None, otherwise: bytes, *, embeds: bool = False) -> bytes:
@@ -193,8 +192,7 @@ def _is_text(value: bytes) -> bool:
 
 
 def _headers(batch: list[Any]) -> Iterable[bytes]:
-    found = list(columns.headers(batch))
-    return [b"[]"] * len(batch) if not any(found) else [_header_list(headers) for headers in found]
+    return map(_header_list, columns.headers(batch))
 
 
 def _header_list(headers: Any) -> bytes:

@@ -11,16 +11,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress, groupby
-from operator import itemgetter
 from typing import Any
 
+from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.client import Place
 from todoctl.adapters.kafka.reader import Reader
 from todoctl.operations.kafka.filters import Test
 
 _MOST = 48 * 2**20  # bytes of values kept back in all
 _MOST_RECORDS = 200_000  # and how many records
-_TIME = itemgetter(1)
 
 
 @dataclass
@@ -58,10 +57,12 @@ class Merger:
         yield self._merge(lambda held: len(held.times))
 
     def _take(self, batch: list[Any], tests: Sequence[Test]) -> None:
-        for place, run in groupby(batch, key=_place):
-            held, messages = self._held[place], list(run)
-            shown = map(_TIME, (message.timestamp() for message in messages))
-            times = list(accumulate(shown, max, initial=held.latest))[1:]
+        first = 0
+        for place, run in groupby(zip(columns.topics(batch), columns.partitions(batch), strict=True)):
+            held, count = self._held[place], sum(1 for _ in run)
+            messages = batch[first : first + count]
+            first += count
+            times = list(accumulate(columns.times(messages), max, initial=held.latest))[1:]
             held.latest = times[-1]
             if tests:
                 kept = [all(test(message) for test in tests) for message in messages]

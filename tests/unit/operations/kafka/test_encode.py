@@ -94,6 +94,13 @@ def test_the_shape_of_a_line() -> None:
     }
 
 
+def test_a_batch_of_one_topic_is_the_same() -> None:
+    """An encoder that knows the topic writes what one that doesn't writes."""
+    batch = [message(b'{"x":1}', offset=7), message(b"text", key=None)]
+    for part in (batch, batch[:1]):
+        assert encode.json_encoder(topic="t")(part) == encode.json_encoder()(part)
+
+
 def test_a_tombstone_is_no_value() -> None:
     """Null, and no base64: nothing is there."""
     (row,) = rows(None)

@@ -30,7 +30,7 @@ async def test_an_event_is_stored_with_all_it_says(log: AuditLog, todo: TodoData
     made = entry(topic, partition=2, offset=17)
     assert await log.append([made]) == 1
     [row] = rows(todo, topic, 2)
-    for name in Entry.__dataclass_fields__:
+    for name in Entry._fields:
         assert row[name] == getattr(made, name), name
     assert (row["chain_seq"], row["user_id"], row["record_offset"]) == (1, 7, 17)
     assert row["resource_type"] == ("reminder" if topic == "reminders" else "task")

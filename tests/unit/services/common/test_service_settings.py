@@ -52,6 +52,7 @@ def test_missing_or_empty(name: str) -> None:
         ("RATE_LIMIT_PER_SECOND", "-1"),
         ("RATE_LIMIT_PER_SECOND", "inf"),
         ("GRACEFUL_SECONDS", "soon"),
+        ("OPENAPI", "yes"),
     ],
 )
 def test_malformed(name: str, value: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import datetime, timedelta, timezone
 
@@ -10,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from services.common.sidecar import BulkEntry, Refused, Sidecar, Unavailable, is_refusal
+from services.common.sidecar import BulkEntry, Refused, Sidecar, StateWrite, Unavailable, is_refusal
 from tests.unit.services.fake_sidecar import FakeSidecar, Record
 
 
@@ -152,12 +153,20 @@ async def test_ready_and_subscribed(sidecar: Sidecar) -> None:
     assert await sidecar.subscriptions() == [{"topic": "task-events"}]
 
 
-async def test_a_proxy_of_the_environment_is_not_asked(sidecar: Sidecar) -> None:
+async def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls to the own sidecar never go through HTTP_PROXY."""
-    assert sidecar._http._trust_env is False
-    async with sidecar.opened():
-        assert await sidecar.is_ready()
-    assert sidecar._http.is_closed
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode().splitlines()[0])
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    async with server, Sidecar(http_port=server.sockets[0].getsockname()[1], api_token="t").opened() as real:
+        assert await real.is_ready()
+    assert asked == ["GET /v1.0/healthz/outbound HTTP/1.1"]
 
 
 async def test_an_answer_that_is_no_json() -> None:
@@ -169,19 +178,28 @@ async def test_an_answer_that_is_no_json() -> None:
         await sidecar.publish_bulk("task-events", [BulkEntry("a", {})])
 
 
-async def test_a_state_is_replaced_only_where_it_is_as_it_was_seen(fake: FakeSidecar, sidecar: Sidecar) -> None:
+async def test_a_state_is_written_only_where_it_is_as_it_was_seen(fake: FakeSidecar, sidecar: Sidecar) -> None:
     """Inserted where there is none, replaced at its ETag; otherwise it stays, and the caller hears of it."""
-    assert await sidecar.versioned_state("a") is None
-    assert await sidecar.replace_state("a", {"n": 1}, etag=None) is True
-    assert await sidecar.replace_state("a", {"n": 2}, etag=None) is False
-    seen = await sidecar.versioned_state("a")
-    assert seen is not None
-    assert await sidecar.replace_state("a", {"n": 3}, etag=seen[1]) is True
-    assert await sidecar.replace_state("a", {"n": 4}, etag=seen[1]) is False
-    assert (await sidecar.versioned_state("a") or ({}, ""))[0] == {"n": 3}
+    assert await sidecar.versioned_states(["a"]) == {}
+    assert await sidecar.write_states([StateWrite("a", {"n": 1})]) is True
+    assert await sidecar.write_states([StateWrite("a", {"n": 2})]) is False
+    etag = (await sidecar.versioned_states(["a", "b"]))["a"][1]
+    assert await sidecar.write_states([StateWrite("a", {"n": 3}, etag)]) is True
+    assert await sidecar.write_states([StateWrite("a", {"n": 4}, etag)]) is False
+    assert (await sidecar.versioned_states(["a"]))["a"][0] == {"n": 3}
+    assert await sidecar.write_states([StateWrite("a", {"n": 5}, last=True)]) is True
     fake.state_away = True
     with pytest.raises(Unavailable):
-        await sidecar.replace_state("a", {}, etag=None)
+        await sidecar.write_states([StateWrite("a", {})])
+    with pytest.raises(Unavailable):
+        await sidecar.versioned_states(["a"])
+
+
+async def test_of_many_writes_all_are_stored_or_none(fake: FakeSidecar, sidecar: Sidecar) -> None:
+    """One that comes too late keeps the others back."""
+    await sidecar.write_states([StateWrite("b", 1)])
+    assert await sidecar.write_states([StateWrite("a", 2), StateWrite("b", 2), StateWrite("c", 2, last=True)]) is False
+    assert fake.state == {"b": b"1"}
 
 
 async def test_a_job_has_data_and_replaces_its_namesake() -> None:

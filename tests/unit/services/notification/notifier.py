@@ -51,16 +51,17 @@ class FakeNeighbours:
     status: int = 200
     asked: list[str] = field(default_factory=list)
 
-    async def user(self, request: Request) -> Response:
-        """GET /internal/users/{id}."""
-        found = self.users.get(int(request.path_params["id"]))
-        return JSONResponse({"code": "not_found"}, 404) if found is None else JSONResponse(found, self.status)
+    async def look_up(self, request: Request) -> Response:
+        """POST /internal/users/lookup."""
+        ids = (await request.json())["ids"]
+        return JSONResponse({"users": [self.users[id_] for id_ in ids if id_ in self.users]}, self.status)
 
-    async def reminder(self, request: Request) -> Response:
-        """GET /internal/reminders/{id}."""
+    async def standing(self, request: Request) -> Response:
+        """POST /internal/reminders/standing."""
         assert request.headers["x-service-token"] == "service-token"
-        self.asked.append(request.query_params["trigger_at"])
-        return JSONResponse({"current": self.current}, self.status)
+        reminders = (await request.json())["reminders"]
+        self.asked += [reminder["trigger_at"] for reminder in reminders]
+        return JSONResponse({"current": [self.current] * len(reminders)}, self.status)
 
 
 @dataclass
@@ -133,9 +134,12 @@ async def process(
         page="http://todo.example/",
         limits=Limits(command_seconds=0.5, data_seconds=0.5),
     )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notification") as http:
+    transport = httpx.ASGITransport(app)
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://notification") as http,
+        app.router.lifespan_context(app),
+    ):
         yield Notifier(http, fake, neighbours, clock, smtp)
-    await sidecar.aclose()
 
 
 @asynccontextmanager
@@ -143,8 +147,8 @@ async def running(server: SmtpServer | None = None, **secret: str) -> AsyncItera
     """The service with fresh surroundings."""
     neighbours, smtp = FakeNeighbours(), server or SmtpServer()
     routes = [
-        Route("/internal/users/{id}", neighbours.user),
-        Route("/internal/reminders/{id}", neighbours.reminder),
+        Route("/internal/users/lookup", neighbours.look_up, methods=["POST"]),
+        Route("/internal/reminders/standing", neighbours.standing, methods=["POST"]),
     ]
     app = Starlette(routes=routes)
     fake = FakeSidecar(topics={"reminders", "dlq-events"}, apps={"auth": app, "api": app})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from email import message_from_bytes
 from email.message import EmailMessage
-from email.policy import default
+from email.policy import SMTP, default
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.notification.mail import Recipient, compose, due_text
+from services.notification.mail import Recipient, compose, due_text, one_line
 from tests.unit.services.records import MOMENT, event
 from todoctl.core.events import ReminderDetail, ReminderEvent
 
@@ -92,6 +92,7 @@ def test_a_title_stays_a_title(title: str) -> None:
     assert "<script>" not in body(mail, "html")
 
 
+@settings(deadline=None)
 @given(title=st.text(max_size=200), description=st.text(max_size=500))
 def test_any_text_gives_a_sound_mail(title: str, description: str) -> None:
     """Generated titles too: the same headers, one recipient, nothing but ASCII on the wire."""
@@ -100,6 +101,31 @@ def test_any_text_gives_a_sound_mail(title: str, description: str) -> None:
     assert mail["Message-ID"] == "<reminder-9-1896080400000000@todo.example>"
     assert mail.get_body(("plain",)) is not None
     mail.as_bytes().decode("ascii")
+
+
+@settings(deadline=None, max_examples=30)
+@given(title=st.text(max_size=200), description=st.text(max_size=300))
+def test_a_mail_is_what_the_standard_library_would_have_written(title: str, description: str) -> None:
+    """Header by header and body by body, as it is read."""
+    sender = "Tödö <todo@todo.example>"
+    payload = ReminderDetail(reminder_id=9, trigger_at=MOMENT, due_date=MOMENT, title=title, description=description)
+    due = event("reminders", payload=payload)
+    assert isinstance(due, ReminderEvent)
+    mail = message_from_bytes(compose(due, ADA, sender=sender, link="", now=MOMENT).content, policy=default)
+    wanted = EmailMessage(policy=SMTP)
+    for key, value in mail.items():
+        if not key.startswith("Content-") and key != "MIME-Version":
+            wanted[key] = str(value)
+    wanted.set_content(mail.get_body(("plain",)).get_content(), cte="quoted-printable")  # type: ignore[union-attr]
+    wanted.add_alternative(mail.get_body(("html",)).get_content(), subtype="html", cte="quoted-printable")  # type: ignore[union-attr]
+    read = message_from_bytes(wanted.as_bytes(), policy=default)
+    assert {key: str(read[key]) for key in read if key != "Content-Type"} == {
+        key: str(mail[key]) for key in mail if key != "Content-Type"
+    }
+    assert mail.get_content_type() == read.get_content_type()
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+    assert body(mail, "plain").startswith(f"Reminder: {one_line(title) or 'Task 41'}")
+    assert all(len(line) <= 998 for line in mail.as_bytes().splitlines())
 
 
 def test_markup_is_text() -> None:

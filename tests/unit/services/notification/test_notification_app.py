@@ -17,6 +17,11 @@ REMINDER = record(TOPIC)
 MESSAGE_ID = "<reminder-9-1896080400000000@todo.example>"
 
 
+def reminder(number: int) -> bytes:
+    """A reminder of its own."""
+    return record(TOPIC, payload=ReminderDetail(reminder_id=number, trigger_at=MOMENT, due_date=MOMENT, title="Milk"))
+
+
 def set_intent(notifier: Notifier, **changes: Any) -> None:
     """Let the one stored intent be another process's, or in another state."""
     [key] = notifier.sidecar.state
@@ -92,6 +97,78 @@ async def test_an_answer_lost_after_data_is_unknown_and_not_sent_again(notifier:
     assert notifier.told == ["reminder.unknown"]
     assert "the answer to DATA was lost" in notifier.results[0]["payload"]["reason"]
     assert notifier.letters == []
+
+
+@pytest.mark.parametrize("moment", ["DATA", "body"])
+@pytest.mark.parametrize("fault", [DROP, STALL])
+async def test_a_connection_lost_in_the_middle_of_the_mail_is_unknown(
+    notifier: Notifier, moment: str, fault: str
+) -> None:
+    """After DATA was said nobody can be sure any more; it is not sent again."""
+    notifier.smtp.script[moment] = fault
+    for _ in range(2):
+        assert await notifier.deliver(REMINDER) == "SUCCESS"
+    assert notifier.smtp.seen["DATA"] == 1
+    assert (notifier.mails, notifier.told, notifier.letters) == ([], ["reminder.unknown"], [])
+
+
+@pytest.mark.parametrize("moment", ["greeting", "EHLO"])
+@pytest.mark.parametrize("reply", ["550 not from here", "554 no service"])
+async def test_a_refusal_before_the_mail_is_named_is_not_the_mails_fault(
+    notifier: Notifier, moment: str, reply: str
+) -> None:
+    """Even one for good: the reminder waits until somebody has looked at it."""
+    notifier.smtp.script |= {moment: reply} | ({"HELO": reply} if moment == "EHLO" else {})
+    assert await notifier.deliver(REMINDER) == "RETRY"
+    assert (notifier.told, notifier.letters) == ([], [])
+    notifier.smtp.script.clear()
+    assert await notifier.deliver(REMINDER) == "SUCCESS"
+    assert (len(notifier.mails), notifier.told) == (1, ["reminder.sent"])
+
+
+async def test_one_connection_takes_many_mails(notifier: Notifier) -> None:
+    """It is kept between deliveries; after a refusal the server is told to forget that mail."""
+    assert await notifier.deliver(reminder(1)) == "SUCCESS"
+    notifier.smtp.script["RCPT"] = "550 no such mailbox"
+    assert await notifier.deliver(reminder(2), offset=2) == "SUCCESS"
+    notifier.smtp.script.clear()
+    assert await notifier.deliver(reminder(3), offset=3) == "SUCCESS"
+    assert (notifier.smtp.seen["greeting"], notifier.smtp.seen["RSET"], len(notifier.mails)) == (1, 1, 2)
+
+
+@pytest.mark.parametrize("how", ["closed", "421 in the next answer"])
+async def test_a_kept_connection_that_is_gone_is_replaced(notifier: Notifier, how: str) -> None:
+    """The server closed it between two mails, or is about to: the second mail goes out at once all the same, once."""
+    assert await notifier.deliver(reminder(1)) == "SUCCESS"
+    if how == "closed":
+        notifier.smtp.forget()
+    else:
+        notifier.smtp.once["MAIL"] = "421 idle for too long"
+    assert await notifier.deliver(reminder(2), offset=2) == "SUCCESS"
+    assert (notifier.smtp.seen["greeting"], len(notifier.mails)) == (2, 2)
+    assert notifier.told == ["reminder.sent", "reminder.sent"]
+
+
+async def test_a_server_that_is_away_costs_one_time_out_for_all(notifier: Notifier) -> None:
+    """Those who wait for a connection hear it from those who tried; then all go out, once."""
+    notifier.smtp.script["greeting"] = STALL
+    values = [reminder(number) for number in range(1, 101)]
+    assert set(await notifier.deliver_all(values)) == {"RETRY"}
+    assert notifier.smtp.seen["greeting"] <= 20
+    notifier.smtp.script.clear()
+    while "RETRY" in await notifier.deliver_all(values):
+        pass
+    assert len({mail["Message-ID"] for mail in notifier.mails}) == len(notifier.mails) == 100
+
+
+async def test_of_many_claims_one_that_comes_too_late_harms_no_other(notifier: Notifier) -> None:
+    """Another process took one of the batch's reminders between the look and the claim: it is left alone."""
+    async with notifier.another() as other:
+        values = [reminder(number) for number in range(1, 21)]
+        answers = await asyncio.gather(notifier.deliver_all(values), other.deliver_all(values[5:6]))
+        while any("RETRY" in answer for answer in answers):
+            answers = [await notifier.deliver_all(values)]
+        assert len({mail["Message-ID"] for mail in notifier.mails}) == len(notifier.mails) == 20
 
 
 @pytest.mark.parametrize("moment", ["MAIL", "RCPT", "DATA", "."])

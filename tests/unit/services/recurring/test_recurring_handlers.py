@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.api.schemas import NextOccurrence
-from services.common.delivery import AnyEvent, Delivery, read_event
+from services.common.delivery import AnyEvent
 from services.common.verdicts import InvalidEventError
 from services.recurring.handlers import is_refusal, successor_of
-from tests.unit.services.records import MOMENT, event, record, series, task
-from todoctl.core.dead_letters import Origin
+from tests.unit.services.records import MOMENT, event, series, task
 from todoctl.core.events import SeriesSnapshot, TaskChange, TaskEvent
 
 
@@ -58,10 +57,14 @@ def test_api_understands_the_order() -> None:
 
 
 def test_a_redelivery_years_later_orders_the_same_task() -> None:
-    """Now is when the task was completed, not when the event is read."""
-    value = record("task-events")
-    first, again = (successor_of(read_event(Delivery(value, Origin(topic="task-events")))) for _ in range(2))
-    assert first == again
+    """Now is when the task was completed, not when the event is read: the task of 2020 follows, however late it is."""
+    due = datetime(2020, 1, 31, 9, tzinfo=UTC)
+    wall = due.replace(tzinfo=None) + timedelta(hours=1)
+    snapshot = series(anchor=wall, due_local=wall)
+    for late, due_local in ((timedelta(hours=1), "2020-02-29T10:00:00"), (timedelta(days=40), "2020-03-31T10:00:00")):
+        successor = successor_of(completed(snapshot, due_date=due, occurred_at=due + late))
+        assert successor is not None
+        assert successor.body["due_local"] == due_local
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,425 @@
+"""Dead letters on a real broker: read, planned, re-published once, whatever is killed and whoever else is at work."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from tests.live import replayer
+from tests.live.broker import KafkaServer, kafka_server
+from tests.live.conftest import Result
+from tests.live.letters import KINDS, WITH_ORIGIN, Dead, kill, make_topics
+from tests.program import until
+from todoctl.adapters.kafka import client, records, topics
+from todoctl.core.dlq.letters import MARK
+
+_SEED = 20261126
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A broker with the platform's topics, and todoctl as its user runs it."""
+
+    server: KafkaServer
+    folder: Path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """The command, started in the desk's folder."""
+        config = self.folder / "todoctl.toml"
+        config.write_text(
+            '[environments.bare]\nkind = "kubernetes"\n[environments.bare.kafka]\n'
+            f'bootstrap = "{self.server.address}"\nsecurity_protocol = "PLAINTEXT"\n'
+        )
+        hidden = {"TODOCTL_ENVIRONMENT", "TODOCTL_CONFIG", "TODOCTL_HOME", "EDITOR", "VISUAL"}
+        environ = {name: value for name, value in os.environ.items() if name not in hidden}
+        return subprocess.Popen(
+            [sys.executable, "-m", "todoctl", "--config", str(config), "-e", "bare", *arguments],
+            env=environ | {"TODOCTL_HOME": str(self.folder / "home"), "TZ": "UTC", "PYTHONPATH": str(Path.cwd())},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> Result:
+        """The command, ended."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=300)
+        return Result(process.returncode, out, err)
+
+    def must(self, *arguments: str) -> Result:
+        """The command, ended with exit code 0."""
+        result = self.run(*arguments)
+        assert result.code == 0, f"todoctl {' '.join(arguments)} ended with {result.code}:\n{result.err}\n{result.out}"
+        return result
+
+    def plan(self, name: str = "plan.jsonl", *arguments: str) -> dict[str, Any]:
+        """A plan's header; the file is called `name`."""
+        return dict(self.must("dlq", "plan", "--out", name, *arguments, "-o", "json").json())
+
+    def replay(self, name: str = "plan.jsonl", *arguments: str) -> Result:
+        """A replay of that plan which doesn't wait for consumers: there are none."""
+        return self.run("dlq", "replay", "--plan", name, "--yes", "--wait", "0", "-o", "json", *arguments)
+
+    def pending(self) -> int:
+        """How many letters are still to be decided about."""
+        return int(self.must("dlq", "stats", "-o", "json").json()["letters"]["pending"])
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaServer]:
+    """A broker whose topics have the platform's names, so it is not the one that tests share."""
+    with kafka_server() as server:
+        yield server
+
+
+@pytest.fixture
+def desk(broker: KafkaServer, tmp_path: Path) -> Desk:
+    """The platform's topics, made anew and empty."""
+    remake(broker)
+    return Desk(broker, tmp_path)
+
+
+def remake(server: KafkaServer, *names: str) -> None:
+    """Delete these topics, or all of the platform's, and make them anew."""
+    admin = client.administrator(server.client)
+    wanted = [*names] or ["task-events", "reminders", "task-updates", "dlq-events", "dlq-decisions"]
+    present = [name for name in wanted if name in topics.ids(server.client, wanted)]
+    if present:
+        for future in admin.delete_topics(present, operation_timeout=30).values():
+            future.result(60)
+        until(lambda: not topics.ids(server.client, present), f"{present} are gone", 60)
+    make_topics(server)
+    until(lambda: len(topics.ids(server.client, wanted)) == len(wanted), "the topics are there", 60)
+
+
+def committed(server: KafkaServer, topic: str = "task-events") -> list[records.Record]:
+    """Everything on a topic that a reader of committed records sees."""
+    ranges = records.watermarks(server.client, [topic])
+    starts, stops = ({place: pair[side] for place, pair in ranges.items()} for side in (0, 1))
+    return [record for batch in records.scan(server.client, starts, dict(stops)) for record in batch]
+
+
+def assert_once(server: KafkaServer, dead: Sequence[Dead]) -> None:
+    """Each record that can be re-published lies twice: as it died, and once more with nothing changed but the mark."""
+    wanted = {item.event_id: item for item in dead if item.kind in WITH_ORIGIN}
+    again = [record for record in committed(server) if any(name == MARK for name, _ in record.headers)]
+    seen = Counter(json.loads(record.value or b"")["id"] for record in again)
+    assert seen == Counter(dict.fromkeys(wanted, 1))
+    for record in again:
+        item = wanted[json.loads(record.value or b"")["id"]]
+        assert (record.key, record.value, record.partition) == (item.key, item.value, item.partition)
+        assert [header for header in record.headers if header[0] != MARK] == [
+            ("partitionKey", item.key),
+            ("odd", b"\xff\x00"),
+        ]
+
+
+def test_every_kind_is_listed_shown_and_planned(desk: Desk) -> None:
+    """Ours, Dapr's, other tools' and garbage are groups; what can't be re-published is skipped, and the plan says why."""
+    dead = kill(desk.server, 400)
+    groups = desk.must("dlq", "list", "-o", "json").json()
+    counts = {(group["error"], group["consumer"]): 0 for group in groups}
+    for group in groups:
+        counts[group["error"], group["consumer"]] += group["letters"]
+    assert counts == {
+        ("InvalidEventError", "recurring"): 100,
+        ("ZeroDivisionError", "recurring"): 50,
+        ("BrokenException", "billing"): 50,
+        ("DataException", "warehouse"): 50,
+        ("unknown", "unknown"): 150,
+    }
+    rows = desk.must("dlq", "list", "--letters", "-n", "1000", "-o", "json").json()
+    assert Counter(row["form"] for row in rows) == {
+        "todoctl": 150,
+        "dapr": 50,
+        "spring": 50,
+        "connect": 50,
+        "foreign": 100,
+    }
+    for row in {row["form"]: row for row in rows}.values():
+        shown = desk.must("dlq", "show", row["letter"])
+        assert "\x1b" not in shown.out
+    header = desk.plan()
+    assert header["counts"] == {"replay": 250, "cover": 0, "park": 0, "skip": 150}
+    assert header["because"] == {"no origin": 100, "not whole": 50}
+    result = desk.replay()
+    assert result.code == 0, result.err
+    assert result.json()["replayed"] == 250
+    assert_once(desk.server, dead)
+    assert desk.pending() == 150
+    assert desk.replay().json()["decided_before"] == 250
+    assert_once(desk.server, dead)
+
+
+def test_a_replay_killed_at_random_points_loses_and_doubles_nothing(desk: Desk, pytestconfig: pytest.Config) -> None:
+    """5,000 letters of eight kinds, SIGKILL in the middle of it again and again: each is re-published exactly once."""
+    dead = kill(desk.server, 5000)
+    assert {item.kind for item in dead} == set(KINDS)
+    desk.plan()
+    chance, kills, inside = random.Random(_SEED), pytestconfig.option.replay_kills, 0
+    share = 3000 // kills
+    for _ in range(kills):
+        inside += _kill_inside(desk, chance.randint(1, share), max(5, share // 5))
+    assert inside == kills
+    result = desk.replay()
+    assert result.code == 0, result.err
+    assert result.json()["decided_before"] > 0
+    assert_once(desk.server, dead)
+    assert desk.pending() == 5000 - sum(item.kind in WITH_ORIGIN for item in dead)
+
+
+def _kill_inside(desk: Desk, records_later: int, batch: int) -> bool:
+    """Start a replay and kill it when so many decisions lie on the broker; whether the kill found it at work.
+
+    Those of open transactions count, so the kill falls inside of one as often as between two.
+    """
+    wanted = _decisions_end(desk.server) + records_later
+    process = replayer.start(desk.server.address, desk.folder / "plan.jsonl", batch)
+    until(lambda: not process.is_alive() or _decisions_end(desk.server) >= wanted, "it decides something", 120)
+    process.kill()
+    process.join(60)
+    return process.exitcode == -signal.SIGKILL
+
+
+def test_of_two_operators_one_ends_and_names_the_other(desk: Desk) -> None:
+    """The second is refused while the first works; with --take-over the first ends with 8; nothing is published twice."""
+    dead = kill(desk.server, 800)
+    desk.plan()
+    slow = ("dlq", "replay", "--plan", "plan.jsonl", "--yes", "--wait", "0", "--trial", "0", "--rate", "4")
+    first = desk.start(*slow)
+    until(lambda: _decisions_end(desk.server) > 10, "the first one works", 120)
+    refused = desk.replay()
+    assert refused.code == 8, refused.err
+    assert f"pid {first.pid}" in refused.err
+    second = desk.start(*slow[:-2], "--take-over", "-o", "json")
+    out, err = second.communicate(timeout=300)
+    assert second.returncode == 0, err
+    _, told = first.communicate(timeout=120)
+    assert first.returncode == 8, told
+    assert f"pid {second.pid}" in told
+    assert json.loads(out)["decided_before"] > 0
+    assert_once(desk.server, dead)
+
+
+def test_two_operators_at_the_same_moment(desk: Desk) -> None:
+    """However they meet, each letter is re-published once, and one of them did it or says that the other does."""
+    dead = kill(desk.server, 400)
+    desk.plan()
+    both = [
+        desk.start("dlq", "replay", "--plan", "plan.jsonl", "--yes", "--wait", "0", "--batch", "10", "--take-over")
+        for _ in range(2)
+    ]
+    ends = [(process.communicate(timeout=300)[1], process.returncode) for process in both]
+    codes = sorted(code for _, code in ends)
+    assert codes in ([0, 0], [0, 8]), ends
+    for (err, code), other in zip(ends, reversed(both), strict=True):
+        assert code == 0 or f"pid {other.pid}" in err
+    assert_once(desk.server, dead)
+
+
+def test_a_broker_killed_in_the_middle_ends_clearly_and_is_resumed(own_kafka: KafkaServer, tmp_path: Path) -> None:
+    """The replay ends with 6 and says how to go on; with the broker back the same command does the rest."""
+    make_topics(own_kafka)
+    desk = Desk(own_kafka, tmp_path)
+    dead = kill(own_kafka, 800)
+    desk.plan()
+    command = ("dlq", "replay", "--plan", "plan.jsonl", "--yes", "--wait", "0", "-o", "json")
+    process = desk.start(*command, "--rate", "50")
+    until(lambda: _decisions_end(own_kafka) > 60, "it works", 120)
+    own_kafka.end(signal.SIGKILL)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 6, err
+    assert "run the same command again" in err
+    own_kafka.start()
+    until(lambda: client.cluster_id(own_kafka.client), "the broker answers", 60)
+    result = desk.run(*command)
+    assert result.code == 0, result.err
+    assert result.json()["decided_before"] > 0
+    assert_once(own_kafka, dead)
+
+
+def test_a_topic_made_anew_hides_nothing(desk: Desk) -> None:
+    """Decisions about letters of the old dlq-events say nothing about those of the new one, and go away."""
+    kill(desk.server, 80)
+    desk.plan()
+    assert desk.replay().code == 0
+    assert desk.pending() == 30
+    remake(desk.server, "dlq-events")
+    stale = desk.replay()
+    assert stale.code == 8
+    assert "dlq-events was made anew" in stale.err
+    dead = kill(desk.server, 80, first=1000)
+    assert desk.pending() == 80
+    old = {
+        record.key for record in committed(desk.server, "dlq-decisions") if record.value and b"/" in (record.key or b"")
+    }
+    desk.plan("new.jsonl")
+    assert desk.replay("new.jsonl").code == 0
+    newest = {record.key: record.value for record in committed(desk.server, "dlq-decisions")}
+    assert len(old) == 50
+    assert all(newest[key] is None for key in old)
+    assert_once_of(desk.server, dead)
+
+
+def assert_once_of(server: KafkaServer, dead: Sequence[Dead]) -> None:
+    """Of these records each that can be re-published was, once."""
+    wanted = {item.event_id for item in dead if item.kind in WITH_ORIGIN}
+    marked = [record for record in committed(server) if any(name == MARK for name, _ in record.headers)]
+    seen = Counter(json.loads(record.value or b"")["id"] for record in marked)
+    assert {event_id: seen[event_id] for event_id in wanted} == dict.fromkeys(wanted, 1)
+
+
+def test_a_letter_that_comes_back_again_and_again_is_parked(desk: Desk) -> None:
+    """Replayed twice and dead again each time, it is parked instead of sent a third time, and a list leaves it out."""
+    [letter] = kill(desk.server, 1, kinds=["dapr"])
+    for number in range(2):
+        desk.plan(f"{number}.jsonl", "--max-returns", "2")
+        assert desk.replay(f"{number}.jsonl").json()["replayed"] == 1
+        _die_again(desk.server, letter)
+    header = desk.plan("last.jsonl", "--max-returns", "2")
+    assert header["because"] == {"came back": 1}
+    assert desk.replay("last.jsonl").json()["parked"] == 1
+    assert desk.must("dlq", "list", "-o", "json").json() == []
+    assert desk.must("dlq", "list", "--state", "parked", "-o", "json").json()[0]["letters"] == 1
+
+
+def _die_again(server: KafkaServer, letter: Dead) -> None:
+    """What Dapr does with the newest record: the same record on dlq-events, with its place in headers."""
+    record = max(committed(server), key=lambda record: record.timestamp_ms)
+    place = {"__topic": b"task-events", "__partition": str(record.partition), "__offset": str(record.offset)}
+    producer = Producer(server.librdkafka)
+    producer.produce("dlq-events", key=letter.key, value=record.value, headers=[*record.headers, *place.items()])
+    assert producer.flush(30) == 0
+
+
+def test_a_plan_that_was_changed_is_refused_until_somebody_accepts_it(desk: Desk) -> None:
+    """A line cut from the plan is noticed; accepted, the letter of that line stays pending and the others are sent."""
+    kill(desk.server, 40, kinds=["permanent"])
+    desk.plan()
+    path = desk.folder / "plan.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:5], *lines[6:]]))
+    refused = desk.replay()
+    assert refused.code == 8
+    assert "was changed" in refused.err
+    assert desk.pending() == 40
+    assert desk.replay("plan.jsonl", "--accept-changes").json()["replayed"] == 39
+    assert desk.pending() == 1
+
+
+def test_a_letter_that_is_not_the_reviewed_one_stops_the_replay(desk: Desk) -> None:
+    """A digest that doesn't fit the letter ends with 8, and nothing of its transaction is seen."""
+    kill(desk.server, 5, kinds=["permanent"])
+    desk.plan()
+    path = desk.folder / "plan.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[-1]["digest"] = "0" * 32
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    refused = desk.replay("plan.jsonl", "--accept-changes")
+    assert refused.code == 8
+    assert "not the one that was reviewed" in refused.err
+    assert desk.pending() == 5
+
+
+def test_letters_that_are_gone_refuse_the_plan(desk: Desk) -> None:
+    """Retention took letters of the plan away meanwhile: it no longer fits."""
+    kill(desk.server, 30, kinds=["permanent"])
+    desk.plan()
+    ends = {place: end for place, (_, end) in records.watermarks(desk.server.client, ["dlq-events"]).items()}
+    topics.delete_before(desk.server.client, ends)
+    refused = desk.replay()
+    assert refused.code == 8
+    assert "is gone" in refused.err
+
+
+def test_edits_are_checked_and_shown(desk: Desk) -> None:
+    """A jq expression that fits is sent as reviewed; one that doesn't fit, or makes another event, is skipped."""
+    dead = kill(desk.server, 3, kinds=["permanent"])
+    bad = desk.plan("bad.jsonl", "--jq", "del(.data.payload)")
+    other = desk.plan("other.jsonl", "--jq", '.data.event_id = "00000000-0000-0000-0000-000000000000"')
+    assert bad["because"] == other["because"] == {"edit refused": 3}
+    planned = desk.must("dlq", "plan", "--out", "good.jsonl", "--jq", '.data.payload.task.title = "Read"', "-o", "json")
+    assert (
+        '+        "title": "Read"' in planned.err.replace("►  ", "► ").replace("► +", "+")
+        or '"title": "Read"' in planned.err
+    )
+    assert desk.replay("good.jsonl").json()["replayed"] == 3
+    values = [record.value for record in committed(desk.server) if any(name == MARK for name, _ in record.headers)]
+    assert {json.loads(value or b"")["data"]["payload"]["task"]["title"] for value in values} == {"Read"}
+    assert {json.loads(value or b"")["id"] for value in values} == {item.event_id for item in dead}
+
+
+def test_two_consumers_letters_of_one_record_send_it_once(desk: Desk) -> None:
+    """A record that two consumers refused has two letters; one replay covers both."""
+    [letter] = kill(desk.server, 1, kinds=["unknown"])
+    content = json.loads(letter.letter_value or b"")
+    content["data"] |= {"consumer": "audit", "letter_id": "00000000-0000-4000-8000-000000000001"}
+    producer = Producer(desk.server.librdkafka)
+    producer.produce("dlq-events", key=letter.key, value=json.dumps(content).encode())
+    assert producer.flush(30) == 0
+    header = desk.plan()
+    assert (header["counts"]["replay"], header["counts"]["cover"]) == (1, 1)
+    assert desk.replay().json()["covered"] == 1
+    assert_once(desk.server, [letter])
+    assert desk.pending() == 0
+
+
+def test_park_and_purge(desk: Desk) -> None:
+    """Parked letters wait aside; purged ones are archived with all their bytes and gone from every list."""
+    dead = kill(desk.server, 80)
+    assert desk.run("dlq", "purge", "--yes").code == 2
+    assert desk.run("dlq", "park", "--where", "form=foreign").code == 8
+    assert desk.must("dlq", "park", "--where", "form=foreign", "--yes", "-o", "json").json() == {"parked": 20}
+    assert desk.pending() == 60
+    purged = desk.must(
+        "dlq", "purge", "-w", "error=*", "--state", "pending,parked", "--archive", "a.gz", "--yes", "-o", "json"
+    )
+    assert purged.json()["purged"] == 80
+    with gzip.open(desk.folder / "a.gz") as stream:
+        kept = [json.loads(line) for line in stream]
+    values = Counter(base64.b64decode(line["value"]) if line["value"] else None for line in kept)
+    assert values == Counter(item.letter_value for item in dead)
+    assert desk.must("dlq", "list", "--state", "all", "-o", "json").json() == []
+    ranges = records.watermarks(desk.server.client, ["dlq-events"])
+    assert all(start == end for start, end in ranges.values())
+    newest = {record.key: record.value for record in committed(desk.server, "dlq-decisions")}
+    assert all(value is None for key, value in newest.items() if b"/" in (key or b""))
+
+
+def test_topics_of_others_are_refused(desk: Desk) -> None:
+    """A topic that the platform doesn't own is neither read as letters nor written to."""
+    admin = client.administrator(desk.server.client)
+    for future in admin.create_topics([client.api().NewTopic("billing", 1, 1)]).values():
+        future.result(30)
+    assert desk.run("dlq", "list", "--topic", "billing").code == 8
+    [letter] = kill(desk.server, 1, kinds=["spring"])
+    producer = Producer(desk.server.librdkafka)
+    headers = [("kafka_dlt-original-topic", b"billing"), ("kafka_dlt-original-partition", bytes(4))]
+    producer.produce("dlq-events", value=letter.value, headers=headers)
+    assert producer.flush(30) == 0
+    assert desk.plan()["because"] == {"not ours": 1}
+
+
+def _decisions_end(server: KafkaServer) -> int:
+    """The end of the decisions topic, records of open transactions included."""
+    consumer = Consumer(server.librdkafka | {"group.id": "test"})
+    try:
+        return int(consumer.get_watermark_offsets(TopicPartition("dlq-decisions", 0), timeout=30)[1])
+    finally:
+        consumer.close()
