@@ -10,6 +10,8 @@ nox.options.error_on_external_run = True
 nox.options.default_venv_backend = "venv"
 
 LOCK = "requirements/dev.lock"
+# Extra → what an image installs; the versions are those that the tests run with.
+IMAGE_LOCKS = {"services": "requirements/services.lock", "mailsink": "requirements/mailsink.lock"}
 
 
 def _install(session: nox.Session) -> None:
@@ -66,10 +68,16 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
-    """Renew the lock file from pyproject.toml, with hashes, for every supported Python and platform."""
+    """Renew the lock files from pyproject.toml, with hashes, for every supported Python and platform."""
     session.install("uv")
+    _compile(session, "dev", LOCK, "--upgrade")
+    for extra, file in IMAGE_LOCKS.items():
+        _compile(session, extra, file, "--upgrade", "--constraint", LOCK)
+
+
+def _compile(session: nox.Session, extra: str, file: str, *options: str) -> None:
     session.run(
-        *("uv", "pip", "compile", "--universal", "--generate-hashes", "--extra", "dev", "--no-annotate"),
+        *("uv", "pip", "compile", "--universal", "--generate-hashes", "--extra", extra, "--no-annotate"),
         *("--no-emit-package", "todoctl", "--no-emit-index-url", "--python-version", "3.11"),
-        *("--custom-compile-command", "nox -s lock", "--upgrade", "-o", LOCK, "pyproject.toml"),
+        *("--custom-compile-command", "nox -s lock", *options, "-o", file, "pyproject.toml"),
     )

@@ -1,7 +1,8 @@
-"""Writes docs/commands.md and docs/decisions/README.md from the code: `python docs/generate.py`; `--check` only compares."""  # noqa: INP001 - a script beside the pages it writes
+"""Writes docs/commands.md, docs/decisions/README.md and the chart's values.schema.json from the code: `python docs/generate.py`; `--check` only compares."""  # noqa: INP001 - a script beside the pages it writes
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import typer
 
 from todoctl import cli, errors, settings
+from todoctl.core.values import values_schema
 
 DOCS = Path(__file__).resolve().parent
 WIDTH = 100
@@ -47,7 +49,11 @@ def main() -> int:
 
 def pages() -> dict[Path, str]:
     """Path → text of every page that is generated."""
-    return {DOCS / "commands.md": commands_page(), DOCS / "decisions" / "README.md": decisions_page()}
+    return {
+        DOCS / "commands.md": commands_page(),
+        DOCS / "decisions" / "README.md": decisions_page(),
+        DOCS.parent / "chart" / "values.schema.json": json.dumps(values_schema(), indent=2) + "\n",
+    }
 
 
 def commands_page() -> str:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("smoke", "Play the main job through the public API and show its timeline."),
     ),
     "Releases": (
+        ("images", "Build the images of the services."),
         ("deploy", "Make a release of the code and values at hand and switch to it, service by service."),
         ("diff", "Show what a deploy, or going back to a release, would change, with its risks."),
         ("history", "List the releases: what, when, by whom, and what became of each."),

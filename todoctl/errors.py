@@ -1,7 +1,6 @@
 """Every error todoctl raises on purpose, with the exit code and the next step it carries.
 
 TodoctlError                1  the work failed
-├─ DeployError              1  a release failed and what ran before runs again
 ├─ UsageError               2  the command line or a configuration file is wrong
 ├─ UnhealthyError           3  a part or a check is not healthy
 ├─ DifferenceError          4  differences were found and the command was asked to say so
@@ -31,10 +30,6 @@ class TodoctlError(Exception):
         self.message = message
         self.hint = hint
         self.detail = detail
-
-
-class DeployError(TodoctlError):
-    """A release failed and what ran before runs again."""
 
 
 class UsageError(TodoctlError):

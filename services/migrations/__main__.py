@@ -1,4 +1,7 @@
-"""`python -m services.migrations upgrade|status|downgrade [REVISION]`: the status as one JSON object on stdout."""
+"""`python -m services.migrations upgrade|status|downgrade [REVISION]`: the status as one JSON object on stdout.
+
+`accounts` gives the roles of the variables ACCOUNT_<role> their passwords, for a database that nobody else prepares.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from alembic.util.exc import CommandError
+from psycopg import Error as PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.migrations import runner
+from services.migrations import accounts, runner
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command; 0 done, 1 failed, 2 wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m services.migrations", description=__doc__)
-    parser.add_argument("command", choices=("upgrade", "status", "downgrade"))
+    parser.add_argument("command", choices=("upgrade", "status", "downgrade", "accounts"))
     parser.add_argument("revision", nargs="?", help="head for upgrade; needed for downgrade, `base` is the empty one")
     asked = parser.parse_args(argv)
     if asked.command == "downgrade" and not asked.revision:
@@ -27,10 +31,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if not url:
         parser.error("DATABASE_URL is not set")
     try:
-        print(json.dumps(asdict(_run(asked.command, url, asked.revision))))
+        if asked.command == "accounts":
+            print(json.dumps({"accounts": accounts.ensure(url, accounts.wanted(environ))}))
+        else:
+            print(json.dumps(asdict(_run(asked.command, url, asked.revision))))
     except runner.UnknownRevisionError as error:
         parser.error(str(error))
-    except (SQLAlchemyError, CommandError, runner.MigrationRefusedError) as error:
+    except (SQLAlchemyError, PostgresError, CommandError, runner.MigrationRefusedError, ValueError) as error:
         print(f"{asked.command} failed: {error}", file=sys.stderr)
         return 1
     return 0

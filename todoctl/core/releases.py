@@ -239,7 +239,7 @@ def contract_obstacles(
             obstacles.append(
                 Obstacle(
                     "schema",
-                    f"{migration.revision} ({migration.title}) takes away what release {revisions} needs: "
+                    f"{migration.revision} ({migration.title}) takes away what is needed by release {revisions}: "
                     "there would be no way back to it",
                     "deploy it once no such release is needed, or say --allow-contract",
                     can_be_forced=True,

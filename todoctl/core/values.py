@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StringConstraints, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
-Role = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Port = Annotated[int, Field(ge=1024, le=65535)]
-Path = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9/._*-]*$")]
-
-
-class Section(BaseModel):
-    """A part of the values file: keys in camelCase, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+from todoctl.core.cluster_values import Cluster
+from todoctl.core.sections import Name, Path, Port, Role, Section
 
 
 class BulkSubscribe(Section):
@@ -55,7 +46,7 @@ class Database(Section):
 class Service(Section):
     """One service: its port, what it may use, what it consumes and produces.
 
-    `sockets_for` is the service whose pages may open sockets to this one.
+    `public` are the paths that browsers may reach; `sockets_for` is the service whose pages may open sockets to this one.
     """
 
     port: Port
@@ -66,6 +57,7 @@ class Service(Section):
     publishes: tuple[Name, ...] = ()
     subscribes: tuple[Subscription, ...] = ()
     invokes: tuple[Invocation, ...] = ()
+    public: tuple[Path, ...] = ()
     sockets_for: Name | None = None
 
 
@@ -106,7 +98,7 @@ class Component(Section):
     """A Dapr component: its name and the metadata that no environment changes."""
 
     name: Name
-    metadata: dict[str, str] = {}
+    metadata: dict[str, str] = Field(default_factory=dict)
 
 
 class StateStore(Component):
@@ -139,6 +131,7 @@ class Values(Section):
     topics: dict[Name, Topic]
     kafka: Kafka = Kafka()
     dapr: Dapr
+    kubernetes: Cluster | None = None
 
     def max_message_bytes(self, topic: str) -> int:
         """The largest record that the topic takes."""
@@ -162,4 +155,25 @@ class Values(Section):
         ports = [service.port for service in self.services.values()]
         if len(set(ports)) != len(ports):
             raise ValueError("services: two services have the same port")
+        if self.kubernetes and (unknown := set(self.kubernetes.workloads) - {*self.services, "default"}):
+            raise ValueError(f"kubernetes.workloads: no such service: {', '.join(sorted(unknown))}")
         return self
+
+
+def values_schema() -> dict[str, Any]:
+    """The JSON Schema by which Helm checks the values: unknown keys and names of a wrong form are refused there, too."""
+    schema = Values.model_json_schema(by_alias=True)
+    _close(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+def _close(schema: Any) -> None:
+    """Refuse names that no pattern fits; pydantic itself does, its schema leaves it open."""
+    if isinstance(schema, list):
+        for item in schema:
+            _close(item)
+    elif isinstance(schema, dict):
+        if "patternProperties" in schema:
+            schema["additionalProperties"] = False
+        for item in schema.values():
+            _close(item)

@@ -70,7 +70,7 @@ class Change(Protocol):
         """Do it, end with `prove`; yields what happens.
 
         Raises:
-            DeployError: it failed and what ran before runs again; the evidence is in the folder that the message names.
+            TodoctlError: it failed and what ran before runs again; the evidence is in the folder that the message names.
             UnhealthyError: it failed, and so did going back.
         """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -138,7 +139,9 @@ def test_the_code_of_a_release_runs_on_its_own(tmp_path: Path) -> None:
 def test_code_that_can_not_be_loaded_is_no_release(tmp_path: Path) -> None:
     """A mistake that keeps it from being loaded is told with its last words."""
     release_store.copy_checkout(tmp_path)
-    (tmp_path / "services" / "migrations" / "__init__.py").write_text("OLDEST_REVISION = 1 +\n")
+    broken = tmp_path / "services" / "migrations"
+    (broken / "__init__.py").write_text("OLDEST_REVISION = 1 +\n")
+    shutil.rmtree(broken / "__pycache__")  # which is not compared with the source
     with pytest.raises(TodoctlError, match="can't be loaded") as raised:
         release_store.describe(Path(sys.executable), tmp_path, os.environ)
     assert any("SyntaxError" in line for line in raised.value.detail)

@@ -151,7 +151,7 @@ def test_a_deploy_that_would_cut_off_the_way_back() -> None:
     history = [release(1, schema=3), release(2, "failed", schema=3), release(3, "deployed", schema=4)]
     obstacles = contract_obstacles(chain[-1:], chain, history)
     assert len(obstacles) == 1
-    assert "what release 1 needs" in obstacles[0].reason
+    assert "what is needed by release 1:" in obstacles[0].reason
     assert "--allow-contract" in obstacles[0].advice
     assert contract_obstacles(chain[-1:], chain, history[2:]) == []
     assert contract_obstacles(chain[:-1], chain, history) == []

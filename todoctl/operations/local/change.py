@@ -12,7 +12,7 @@ from todoctl.adapters import release_store
 from todoctl.adapters.release_store import Store
 from todoctl.core.releases import Release, State, deployed, next_revision
 from todoctl.core.values import Values
-from todoctl.errors import DeployError, TodoctlError, UnhealthyError
+from todoctl.errors import TodoctlError, UnhealthyError
 from todoctl.operations.local import evidence
 from todoctl.operations.local.candidate import Candidate
 from todoctl.operations.local.switch import Switch
@@ -48,7 +48,7 @@ class LocalChange:
         """Record, switch, prove; yields what happens.
 
         Raises:
-            DeployError: it failed and what ran before runs again; the evidence is in the folder that the message names.
+            TodoctlError: it failed and what ran before runs again; the evidence is in the folder that the message names.
             UnhealthyError: it failed, and so did going back.
         """
         release = self._begin()
@@ -112,7 +112,7 @@ class LocalChange:
                 hint="todoctl status; todoctl unlock",
             ) from error
         self.store.record(_ended(release, "failed", f"{error}; evidence: {folder}"))
-        raise DeployError(
+        raise TodoctlError(
             f"release {release.revision} failed; {before} runs again", detail=detail, hint=f"look into {folder}"
         ) from error
 

@@ -1,0 +1,1 @@
+"""Waits for what a pod needs before its sidecar starts."""

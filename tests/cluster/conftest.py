@@ -1,0 +1,61 @@
+"""A real cluster for tests: a context that is named for it, or the test cluster beside the checkout. Never another one.
+
+    TODOCTL_TEST_CONTEXT=kind-test pytest tests/cluster     # with its KUBECONFIG; Dapr must be there already
+    pytest tests/cluster                                    # starts ../shared/cluster and leaves it running
+
+`TODOCTL_TEST_HOST` is this machine's address as pods see it; the test cluster's is 10.99.0.1.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.kube import Cluster
+from tests.helm import Chart, helm
+from tests.unit.sites import CHART, ROOT
+
+
+def own_cluster() -> Path | None:
+    """The folder of the test cluster's programs, beside this checkout or one level up."""
+    folders = [parent / "shared" / "cluster" for parent in ROOT.parents[:2]]
+    return next((folder for folder in folders if (folder / "up").is_file()), None)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster, ready, with the resource definitions that the chart's objects need."""
+    context = os.environ.get("TODOCTL_TEST_CONTEXT", "")
+    if context:
+        return Cluster(Path("kubectl"), context, None)
+    folder = own_cluster()
+    if folder is None:
+        pytest.skip("there is no test cluster: name its context in TODOCTL_TEST_CONTEXT")
+    done = subprocess.run([folder / "up"], capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stderr
+    kubeconfig = Path(done.stdout.split()[-1])
+    found = Cluster(kubeconfig.parent / "bin" / "kubectl", "todo-test", kubeconfig)
+    for file in sorted((folder / "crds").glob("*.yaml")):
+        found.kubectl("apply", "--server-side", "--filename", str(file))
+    return found
+
+
+@pytest.fixture(scope="session")
+def chart() -> Chart:
+    """Our chart."""
+    return Chart(helm(), CHART)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of the test's own that enforces Pod Security; gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = f"todo-{Path(folder).name.lower().replace('_', '-').strip('-')}"
+    cluster.make_namespace(name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,135 @@
+"""Helm as the tests use it: the pinned version, built once into the cache that all checkouts share."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from todoctl.settings import load
+
+VERSION = "3.19.0"
+# A helm that is built without its release flags takes 1.20 for granted.
+KUBERNETES = "1.34.0"
+_PACKAGE = f"helm.sh/helm/v3/cmd/helm@v{VERSION}"
+_FLAGS = f"-s -w -X helm.sh/helm/v3/internal/version.version=v{VERSION}"
+_KUBECONFORM = "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0"
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart folder and the helm that renders it."""
+
+    helm: Path
+    folder: Path
+    rendered: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Helm, finished."""
+        return subprocess.run(
+            [self.helm, *arguments],
+            env=environ or os.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def template(
+        self, *overlays: str | Path, values: Mapping[str, Any] | None = None, namespace: str = "todo-app-test"
+    ) -> subprocess.CompletedProcess[str]:
+        """`helm template` with overlays of the chart by name, and more values on top."""
+        files = [self.folder / overlay for overlay in overlays]
+        with tempfile.TemporaryDirectory() as folder:
+            if values:
+                extra = Path(folder) / "extra.yaml"
+                extra.write_text(yaml.safe_dump(dict(values)))
+                files.append(extra)
+            given = [argument for file in files for argument in ("--values", str(file))]
+            return self.run(
+                "template", "todo", str(self.folder), "--kube-version", KUBERNETES, "--namespace", namespace, *given
+            )
+
+    def render(self, *overlays: str | Path, values: Mapping[str, Any] | None = None) -> list[Object]:
+        """The objects that the chart makes, the caller's own; fails the test where Helm refuses."""
+        key = json.dumps([[str(overlay) for overlay in overlays], values or {}])
+        if key not in self.rendered:
+            done = self.template(*overlays, values=values)
+            assert done.returncode == 0, done.stderr
+            # The parser in C: the one in Python takes longer than Helm.
+            documents = yaml.load_all(done.stdout, Loader=yaml.CSafeLoader)
+            self.rendered[key] = json.dumps([document for document in documents if document])
+        return list(json.loads(self.rendered[key]))
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """`{"a": {"b": value}}` for "a.b"."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+def merged(*documents: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings joined key by key, later ones on top."""
+    found: dict[str, Any] = {}
+    for document in documents:
+        for key, value in document.items():
+            both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
+            found[key] = merged(found[key], value) if both else value
+    return found
+
+
+@cache
+def helm() -> Path:
+    """The pinned helm: on PATH, in the cache, or built into it.
+
+    Raises:
+        AssertionError: it can't be built; a machine without it can't tell whether the chart is right.
+    """
+    return _program("helm", VERSION, _PACKAGE, _FLAGS, ("version", "--short"))
+
+
+@cache
+def kubeconform() -> Path:
+    """The pinned kubeconform, in the cache or built into it."""
+    return _program("kubeconform", _KUBECONFORM.rpartition("@v")[2], _KUBECONFORM, "-s -w", ("-v",))
+
+
+def _program(name: str, version: str, package: str, flags: str, says: Sequence[str]) -> Path:
+    found = shutil.which(name)
+    if found and version in subprocess.run([found, *says], capture_output=True, text=True, check=False).stdout:
+        return Path(found)
+    cache_folder = load(os.environ, cwd=Path("/")).cache / f"{name}-for-tests"
+    program = cache_folder / version / name
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    with (cache_folder / "lock").open("w") as lock:
+        # Of several test runs one builds, and the others wait for it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            _build(package, flags, program)
+    return program
+
+
+def _build(package: str, flags: str, program: Path) -> None:
+    go = shutil.which("go")
+    assert go, f"neither {program.name} nor go is on PATH, so the chart can't be tested"
+    draft = program.parent.with_name(f"{program.parent.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    environ = {**os.environ, "GOBIN": str(draft), "CGO_ENABLED": "0"}
+    done = subprocess.run(
+        [go, "install", "-ldflags", flags, package], env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    draft.rename(program.parent)
