@@ -48,7 +48,7 @@ def make_router(settings: ServiceSettings) -> APIRouter:
         responses=_OCCURRENCE,
     )
     router.add_api_route("/reminders/{reminder_id}", read_standing, methods=["GET"], response_model=ReminderStanding)
-    router.add_api_route("/reminders/standing", read_standings, methods=["POST"], response_model=ReminderStandings)
+    router.add_api_route("/reminder-standings", read_standings, methods=["POST"], response_model=ReminderStandings)
     router.add_api_route("/users/{user_id}/changes", read_changes_of, methods=["GET"], response_model=ChangePage)
     router.add_api_route("/heads", read_heads, methods=["POST"], response_model=Heads)
     return router

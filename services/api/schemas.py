@@ -235,7 +235,7 @@ class FiredReminder(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reminder_id: Id
-    trigger_at: AwareDatetime
+    trigger_at: Moment
 
 
 class FiredReminders(BaseModel):

@@ -27,7 +27,7 @@ def router(store: Store, keys: KeyRing, clock: Callable[[], datetime], guard: Gu
         """Read a user's account."""
         return UserDetails.of(_found(await store.by_id(user_id)))
 
-    @routes.post("/users/lookup")
+    @routes.post("/user-lookups")
     async def look_up(body: UserIds) -> FoundUsers:
         """Read the accounts of many users; one that there is not is left out."""
         return FoundUsers(users=[UserDetails.of(user) for user in await store.by_ids(body.ids)])

@@ -64,7 +64,7 @@ class Neighbours:
 
     async def _find_users(self, ids: Sequence[int]) -> list[Recipient | None]:
         asked = sorted(set(ids))
-        answer = await self._sidecar.invoke("auth", "POST", "/internal/users/lookup", json={"ids": asked})
+        answer = await self._sidecar.invoke("auth", "POST", "/internal/user-lookups", json={"ids": asked})
         users = {int(user["id"]): user for user in _document(answer, "auth")["users"]}
         found = {id_: Recipient(email=str(user["email"]), zone=str(user["zone"])) for id_, user in users.items()}
         return [found.get(id_) for id_ in ids]
@@ -74,7 +74,7 @@ class Neighbours:
             {"reminder_id": event.payload.reminder_id, "trigger_at": event.payload.trigger_at.isoformat()}
             for event in events
         ]
-        path = "/internal/reminders/standing"
+        path = "/internal/reminder-standings"
         answer = await self._sidecar.invoke("api", "POST", path, json={"reminders": asked}, headers=self._headers)
         return [bool(current) for current in _document(answer, "api")["current"]]
 

@@ -52,12 +52,12 @@ class FakeNeighbours:
     asked: list[str] = field(default_factory=list)
 
     async def look_up(self, request: Request) -> Response:
-        """POST /internal/users/lookup."""
+        """POST /internal/user-lookups."""
         ids = (await request.json())["ids"]
         return JSONResponse({"users": [self.users[id_] for id_ in ids if id_ in self.users]}, self.status)
 
     async def standing(self, request: Request) -> Response:
-        """POST /internal/reminders/standing."""
+        """POST /internal/reminder-standings."""
         assert request.headers["x-service-token"] == "service-token"
         reminders = (await request.json())["reminders"]
         self.asked += [reminder["trigger_at"] for reminder in reminders]
@@ -147,8 +147,8 @@ async def running(server: SmtpServer | None = None, **secret: str) -> AsyncItera
     """The service with fresh surroundings."""
     neighbours, smtp = FakeNeighbours(), server or SmtpServer()
     routes = [
-        Route("/internal/users/lookup", neighbours.look_up, methods=["POST"]),
-        Route("/internal/reminders/standing", neighbours.standing, methods=["POST"]),
+        Route("/internal/user-lookups", neighbours.look_up, methods=["POST"]),
+        Route("/internal/reminder-standings", neighbours.standing, methods=["POST"]),
     ]
     app = Starlette(routes=routes)
     fake = FakeSidecar(topics={"reminders", "dlq-events"}, apps={"auth": app, "api": app})
