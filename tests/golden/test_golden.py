@@ -139,9 +139,10 @@ class Golden:
         assert known == text, "\n".join([*changes, "", "as it should be? pytest --update-golden"])
 
     def check_table(self, name: str, text: str) -> None:
-        """The same for a table whose columns are as wide as the hidden names."""
+        """The same for a table whose columns are as wide as the hidden names, with where the chart came from."""
         for value, placeholder in self._hidden.items():
             text = text.replace(value, placeholder)
+        text = re.sub(rf"(?<=CHART) +{settings._chart()[1]} *$", "  ORIGIN", text, flags=re.MULTILINE)
         self.check(name, re.sub(r" {2,}", "  ", text))
 
     def check_command(self, name: str, ended: Ended) -> None:
@@ -161,8 +162,8 @@ def program(tmp_path: Path) -> Program:
 def golden(request: pytest.FixtureRequest, program: Program) -> Golden:
     """The golden files; names of this run's folders are replaced."""
     # The chart of a checkout or of the installed package, whichever is under test.
-    chart, origin = settings._chart()
-    hidden = {str(program.folder): "FOLDER", str(chart): "CHART", origin: "ORIGIN"}
+    chart, _ = settings._chart()
+    hidden = {str(program.folder): "FOLDER", str(chart): "CHART"}
     return Golden(update=request.config.option.update_golden, hidden=hidden)
 
 
