@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from tests.live.broker import KafkaServer
 from tests.program import until
 from todoctl.adapters.kafka import records
-from todoctl.adapters.kafka.client import KafkaError, administrator
+from todoctl.adapters.kafka.client import KafkaError, Place, administrator
 from todoctl.adapters.kafka.records import Record
 
 
@@ -29,15 +29,21 @@ def fill(server: KafkaServer, topic: str, values: Iterable[bytes | None], **sett
 def transaction(server: KafkaServer, topic: str, values: list[bytes], *, commit: bool) -> None:
     """The values in one transaction, committed or aborted."""
     producer = Producer({**server.librdkafka, "transactional.id": f"test-{topic}"})
-    producer.init_transactions(10)
+    producer.init_transactions(60)
     producer.begin_transaction()
     for value in values:
         producer.produce(topic, value=value, partition=0)
     producer.flush(10)
     if commit:
-        producer.commit_transaction(10)
+        producer.commit_transaction(30)
     else:
-        producer.abort_transaction(10)
+        producer.abort_transaction(30)
+    # The broker answers before its marker lies on the topic.
+    until(lambda: _ends(server, topic, True) == _ends(server, topic, False), "the transaction's end on its topic", 30)
+
+
+def _ends(server: KafkaServer, topic: str, read_committed: bool) -> dict[Place, tuple[int, int]]:
+    return records.watermarks(server.client, [topic], read_committed=read_committed)
 
 
 def everything(server: KafkaServer, topic: str, *, read_committed: bool = True) -> list[Record]:
