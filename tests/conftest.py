@@ -62,3 +62,11 @@ def todoctl(tmp_path: Path) -> Program:
     from tests.program import Program
 
     return Program(tmp_path)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Longer runs are for those who ask: `pytest -m slow`."""
+    if "slow" not in str(config.option.markexpr):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="a longer run: pytest -m slow"))

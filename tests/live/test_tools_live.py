@@ -148,15 +148,7 @@ def test_daprd_knows_every_component_that_we_use(sidecar: tuple[str, Path]) -> N
     assert "Initialized name resolution to sqlite" in text
 
 
-@pytest.fixture
-def chosen(request: pytest.FixtureRequest) -> None:
-    """Longer runs are for those who ask: `pytest -m slow`."""
-    if "slow" not in str(request.config.option.markexpr):
-        pytest.skip("a longer run: pytest -m slow")
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("chosen")
 def test_the_lock_file_is_what_maven_resolves(tmp_path: Path) -> None:
     """Resolving the pinned Kafka again gives exactly the jars that are locked."""
     from todoctl.adapters.tools import kafka_jars, kafka_lock
@@ -165,7 +157,6 @@ def test_the_lock_file_is_what_maven_resolves(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("chosen")
 @pytest.mark.skipif(shutil.which("go") is None, reason="needs Go on PATH")
 def test_the_build_recipe_is_complete(tmp_path: Path) -> None:
     """Our go.mod and go.sum suffice for a build that may not change them."""

@@ -21,6 +21,8 @@ from tests.live.users import User
 from todoctl.adapters.processes import supervisor
 from todoctl.core.site import Folders
 
+pytestmark = pytest.mark.slow
+
 
 def trace(platform: Platform, subject: object, *options: str) -> Result:
     """The command, finished."""
