@@ -21,6 +21,7 @@ _SHOWN = """
 """
 
 
+@pytest.mark.slow
 def test_the_page_agrees_after_kills(site: Site, request: pytest.FixtureRequest) -> None:
     """Without a reload it comes to the acknowledged state, page by page; the other users' parts agree as well."""
     option = request.config.getoption
