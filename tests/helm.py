@@ -23,7 +23,6 @@ VERSION = "3.19.0"
 KUBERNETES = "1.34.0"
 _PACKAGE = f"helm.sh/helm/v3/cmd/helm@v{VERSION}"
 _FLAGS = f"-s -w -X helm.sh/helm/v3/internal/version.version=v{VERSION}"
-_KUBECONFORM = "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0"
 
 Object = dict[str, Any]
 
@@ -99,12 +98,6 @@ def helm() -> Path:
         AssertionError: it can't be built; a machine without it can't tell whether the chart is right.
     """
     return _program("helm", VERSION, _PACKAGE, _FLAGS, ("version", "--short"))
-
-
-@cache
-def kubeconform() -> Path:
-    """The pinned kubeconform, in the cache or built into it."""
-    return _program("kubeconform", _KUBECONFORM.rpartition("@v")[2], _KUBECONFORM, "-s -w", ("-v",))
 
 
 def _program(name: str, version: str, package: str, flags: str, says: Sequence[str]) -> Path:

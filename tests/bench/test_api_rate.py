@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import partial
 
 import httpx
-import pytest
 import uvicorn
 from fastapi import FastAPI
 
@@ -18,21 +17,10 @@ from tests.bench.bare_api import USER
 from tests.bench.paired import compare
 from tests.bench.service import served, service
 from tests.unit.services import access_tokens
-from tests.unit.services.postgres_server import PostgresServer, TodoDatabase, bin_folder, free_port
+from tests.unit.services.postgres_server import TodoDatabase, free_port
 
 _AT_ONCE, _CALLS, _ROUNDS = 8, 80, 11
 _BODY = {"title": "Water the plants", "priority": "high", "tags": ["home", "green"]}
-
-
-@pytest.fixture
-def todo() -> Iterator[TodoDatabase]:
-    """A migrated database on a server of its own."""
-    server = PostgresServer(bin_folder())
-    try:
-        server.create()
-        yield server.new_database()
-    finally:
-        server.remove()
 
 
 def test_create_and_list_against_a_minimal_handler(todo: TodoDatabase) -> None:

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import httpx
 import psycopg
-import pytest
 from psycopg.rows import TupleRow
 
 from services.audit.store import _COLUMNS, _COPY
 from tests.bench.paired import compare
 from tests.bench.service import APP_TOKEN, service
-from tests.unit.services.postgres_server import PostgresServer, TodoDatabase, bin_folder
+from tests.unit.services.postgres_server import TodoDatabase
 from tests.unit.services.records import bulk_body, record
 
 # As daprd delivers: one batch of a partition after another, all partitions beside each other.
 _PARTITIONS, _BATCHES, _EACH = 6, 4, 200
 _ROWS = _PARTITIONS * _BATCHES * _EACH
-
-
-@pytest.fixture
-def todo() -> Iterator[TodoDatabase]:
-    """A migrated database on a server of its own."""
-    server = PostgresServer(bin_folder())
-    try:
-        server.create()
-        yield server.new_database()
-    finally:
-        server.remove()
 
 
 def test_ingest_against_plain_copy(todo: TodoDatabase) -> None:
