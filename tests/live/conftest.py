@@ -44,7 +44,7 @@ class Platform:
     def environ(self) -> dict[str, str]:
         hidden = {"TODOCTL_ENVIRONMENT", "TODOCTL_CONFIG", "TODOCTL_HOME"}
         kept = {name: value for name, value in os.environ.items() if name not in hidden}
-        return kept | {"TODOCTL_HOME": str(self.home), "TZ": "UTC"}
+        return kept | {"TODOCTL_HOME": str(self.home), "TZ": "UTC", "PYTHONFAULTHANDLER": "1"}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """The command, started."""

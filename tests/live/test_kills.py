@@ -11,7 +11,6 @@ from tests.live.kills import assert_agreement, write_under_kills
 from tests.live.users import register
 
 
-@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_under_kills(platform: Platform, request: pytest.FixtureRequest) -> None:
     """Tasks, next occurrences, changes, audit rows and mails agree exactly with what was acknowledged."""
     option = request.config.getoption

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from threading import Lock
 from typing import Any
 
 from todoctl.errors import TodoctlError
@@ -40,20 +42,42 @@ def cluster_id(broker: Broker) -> str:
     """The cluster's id, which proves that the broker answers for metadata."""
     with translated("ask for the cluster", broker):
         admin = administrator(broker)
-        return str(admin.describe_cluster(request_timeout=SECONDS).result(SECONDS).cluster_id)
+        return str(admin.describe_cluster(request_timeout=SECONDS).result(SECONDS + 1).cluster_id)
 
 
 def api() -> Any:
     """The administrator's part of confluent_kafka."""
+    # The package first: of two threads that begin with a part of it, each would wait for what the other imports.
+    import_module("confluent_kafka")
     # Its stubs leave out what its documentation names.
     return import_module("confluent_kafka.admin")
 
 
-def administrator(broker: Broker) -> Any:
-    """A client that the caller must hold on to: dropped, it takes its pending answers with it."""
+_ADMINISTRATOR = {
     # Nobody listens: librdkafka's own complaints about a broker that is away would go to stderr.
-    with translated("use the settings for Kafka"):
-        return api().AdminClient({**broker.settings, "log_level": "0", "socket.connection.setup.timeout.ms": "2000"})
+    "log_level": "0",
+    "socket.connection.setup.timeout.ms": "2000",
+    # It is kept while a broker is away and comes back.
+    "reconnect.backoff.max.ms": "500",
+}
+_administrators: dict[tuple[tuple[str, str], ...], Any] = {}
+_making = Lock()
+
+
+def administrator(broker: Broker) -> Any:
+    """The client for this broker's administrator, one per process.
+
+    It is never dropped before the process ends: the last reference to a client whose answer is late may be a
+    traceback's, and where the garbage collector finds that in librdkafka's own thread, librdkafka aborts the process.
+    """
+    key = tuple(sorted(broker.settings.items()))
+    with _making:
+        if key not in _administrators:
+            with translated("use the settings for Kafka"):
+                _administrators[key] = api().AdminClient({**broker.settings, **_ADMINISTRATOR})
+            if len(_administrators) == 1:
+                atexit.register(_administrators.clear)
+        return _administrators[key]
 
 
 def partitions(broker: Broker, admin: Any, topics: Sequence[str]) -> list[Place]:
