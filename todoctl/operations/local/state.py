@@ -15,6 +15,7 @@ from typing import Any
 from todoctl.adapters import postgres, release_store
 from todoctl.adapters.api import Addresses
 from todoctl.adapters.processes import identity
+from todoctl.adapters.tools import store
 from todoctl.core.parts import roles
 from todoctl.core.ports import LOOPBACK, default_ports
 from todoctl.core.site import Folders, Login, Secrets
@@ -241,7 +242,7 @@ def _secrets(stored: Mapping[str, Any]) -> Secrets:
 @contextmanager
 def _port_registry(cache: Path) -> Iterator[dict[str, list[int]]]:
     """Ports that the environments of this user have chosen, so that two made side by side differ."""
-    cache.mkdir(parents=True, exist_ok=True)
+    store.prepare(cache)
     path, guard = cache / "ports.json", cache / ".ports.lock"
     with _held(guard, 30, lambda: WaitTimeoutError(f"another command has held {guard} for more than 30 s")):
         before = _read(path)
