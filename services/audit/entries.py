@@ -72,16 +72,16 @@ def event_entry(delivery: Delivery) -> Entry:
     event = event_in(envelope, delivery.origin.topic)
     resource_type, resource_id = _resource(event)
     return Entry(
-        **_place(delivery.origin),
+        *_place(delivery.origin),
         event_id=event.event_id,
         action_type=event.event_type,
         resource_type=resource_type,
+        timestamp=event.occurred_at,
         resource_id=resource_id,
         user_id=event.user_id,
         user_seq=event.user_seq,
         version=event.version,
         correlation_id=clean(event.correlation_id, _LONGEST_WORD),
-        timestamp=event.occurred_at,
         details=_text(envelope["data"]),
     )
 
@@ -94,7 +94,7 @@ def letter_entry(delivery: Delivery, *, now: datetime) -> Entry:
     except Exception:  # noqa: BLE001 - a dead letter is never dead-lettered, whatever is wrong with it
         return _raw_entry(delivery, now)
     return Entry(
-        **_place(delivery.origin),
+        *_place(delivery.origin),
         event_id=letter.letter_id,
         action_type="dead-letter",
         resource_type="dead-letter",
@@ -108,7 +108,7 @@ def letter_entry(delivery: Delivery, *, now: datetime) -> Entry:
 def _raw_entry(delivery: Delivery, now: datetime) -> Entry:
     said, written = hints(delivery.value), delivery.origin.timestamp_ms
     return Entry(
-        **_place(delivery.origin),
+        *_place(delivery.origin),
         event_id=uuid5(_NAMESPACE, record_id(delivery)),
         action_type="unreadable",
         resource_type="dead-letter",
@@ -128,14 +128,15 @@ def _resource(event: AnyEvent) -> tuple[str, int]:
     return "reminder", reminder
 
 
-def _place(origin: Origin) -> dict[str, Any]:
+def _place(origin: Origin) -> tuple[str, int, int | None, str | None]:
+    """Topic, partition, offset and key, the first columns of an entry."""
     partition = origin.partition
-    return {
-        "topic": origin.topic,
-        "partition": NO_PARTITION if partition is None or partition >= _LARGEST_PARTITION else partition,
-        "record_offset": origin.offset,
-        "record_key": None if origin.key is None else clean(origin.key, _LONGEST_KEY),
-    }
+    return (
+        origin.topic,
+        NO_PARTITION if partition is None or partition >= _LARGEST_PARTITION else partition,
+        origin.offset,
+        None if origin.key is None else clean(origin.key, _LONGEST_KEY),
+    )
 
 
 def _identity(value: int | None) -> int | None:

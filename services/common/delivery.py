@@ -127,6 +127,9 @@ def _origin(metadata: Mapping[str, Any], topic: str) -> Origin:
 
 
 def _unescaped(key: str) -> str:
+    # Nearly every key is a user's id, which no escaping changes.
+    if key.isalnum() and key.isascii():
+        return key
     # The component's escapeHeaders is Go's QueryEscape; a key that is not UTF-8 is shown rather than refused.
     return unquote_to_bytes(key.replace("+", " ")).decode("utf-8", "backslashreplace")
 
