@@ -17,9 +17,8 @@ from todoctl.commands import status as status_command
 from todoctl.commands import trace as trace_command
 from todoctl.core.trace import Step, Subject, Trace
 from todoctl.errors import UnhealthyError
-from todoctl.operations.local.doctor import Finding
-from todoctl.operations.local.running import RunningRelease
-from todoctl.operations.local.status import GroupLag, Outbox, PartStatus, Status
+from todoctl.operations.checks import Finding
+from todoctl.operations.status import GroupLag, Outbox, PartStatus, RunningRelease, Status
 from todoctl.screen import Output
 
 FILES = Path(__file__).parent / "files"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,17 @@ import typer
 from todoctl import screen
 from todoctl import settings as settings_module
 from todoctl.core.values import Values
-from todoctl.errors import RefusedError, UsageError
+from todoctl.errors import RefusedError
 from todoctl.screen import Output
 from todoctl.settings import Settings
 
 if TYPE_CHECKING:
-    from todoctl.adapters.kafka.client import Broker
+    from todoctl.operations.platform import Platform
     from todoctl.operations.releases import Change, Plan, Proof, Releases
     from todoctl.operations.smoke import Link
 
 _PROCESSES_OVERLAY = "values-processes.yaml"
+_PLATFORM = "todoctl.platform"  # the key of a call's platform in the root context
 
 
 def settings(ctx: typer.Context, *, environment: str | None = None) -> Settings:
@@ -54,38 +55,32 @@ def chart_values(current: Settings) -> Values:
     return read_values(current.chart, tuple(files))
 
 
-def broker(current: Settings, chart: Values | None = None) -> Broker:
-    """The environment's broker: the local platform's own, or the one that its `kafka` section describes.
+def platform(ctx: typer.Context) -> Platform:
+    """The platform of this call's environment, as it runs; what is opened for it is closed when the command ends."""
+    root = ctx.find_root()
+    if _PLATFORM not in root.meta:
+        current = settings(ctx)
+        root.meta[_PLATFORM] = root.with_resource(opened(current, values(current)))
+    found: Platform = root.meta[_PLATFORM]
+    return found
 
-    Raises:
-        UsageError: the environment has no `kafka` section, or a file or a secret that it refers to is not there.
-        UnhealthyError: the local platform is not up.
-    """
-    from todoctl.adapters.kafka import client
-    from todoctl.adapters.secrets import Secrets
 
+@contextmanager
+def opened(current: Settings, chart: Values) -> Iterator[Platform]:
+    """The platform of an environment that runs with these values, for the length of a block."""
+    found: Platform
     if current.environment.kind == "local":
-        from todoctl.operations.local import readiness, state
+        from todoctl.operations.local.platform import LocalPlatform
 
-        return readiness.broker(state.load(current, chart or values(current)))
-    section = current.environment.kafka
-    if section is None:
-        raise UsageError(
-            f"the environment {current.name!r} does not say how to reach Kafka",
-            hint=f'add [environments.{current.name}.kafka] with bootstrap = "HOST:PORT" to todoctl.toml',
-        )
-    secrets = Secrets(os.environ, context=current.environment.context, namespace=current.environment.namespace)
-    given = {
-        "bootstrap.servers": section.bootstrap,
-        "security.protocol": section.security_protocol,
-        "sasl.mechanism": section.sasl_mechanism,
-        "sasl.username": section.username and secrets.read(section.username, _base(current)),
-        "sasl.password": section.password and secrets.read(section.password, _base(current)),
-        "ssl.ca.location": section.ca_file and _file(current, section.ca_file),
-        "ssl.certificate.location": section.certificate_file and _file(current, section.certificate_file),
-        "ssl.key.location": section.key_file and _file(current, section.key_file),
-    }
-    return client.Broker({key: value for key, value in given.items() if value}, name=current.name)
+        found = LocalPlatform(current, chart)
+    else:
+        from todoctl.operations.kubernetes.platform import ClusterPlatform
+
+        found = ClusterPlatform(current, chart, os.environ)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 def require_local(current: Settings, command: str) -> None:
@@ -99,21 +94,6 @@ def require_local(current: Settings, command: str) -> None:
             f"todoctl {command} runs only on environments of kind local for now; {current.name!r} is {current.environment.kind}",
             hint="todoctl env list",
         )
-
-
-def _base(current: Settings) -> Path:
-    """The folder that relative paths of the environment start from: the configuration file's."""
-    origin = Path(current.origins.get(f"environments.{current.name}", ""))
-    return origin.parent if origin.is_file() else Path.cwd()
-
-
-def _file(current: Settings, path: Path) -> str:
-    found = _base(current) / path.expanduser()
-    if not found.is_file():
-        raise UsageError(
-            f"the environment {current.name!r} names the file {found}, which is not there", hint="todoctl env show"
-        )
-    return str(found)
 
 
 def _beside(current: Settings, path: Path) -> Path:
@@ -187,19 +167,7 @@ def run_smoke(current: Settings, chart: Values, *, output: Output = Output.table
 
 def smoke_links(current: Settings, chart: Values, *, seconds: float = 30) -> Iterator[Link]:
     """The links of the smoke chain, each as it is seen."""
-    from todoctl.adapters import mails, sync
-    from todoctl.adapters.api import Api
     from todoctl.operations import smoke
-    from todoctl.operations.local import readiness, state
 
-    recorded = state.load(current, chart)
-    began = datetime.now(UTC)
-    with Api(state.addresses(recorded)) as api:
-        edges = smoke.Edges(
-            api=api,
-            broker=readiness.broker(recorded),
-            open_socket=lambda token: sync.connected(api.sync_address, token, seconds=seconds),
-            kept_mails=lambda: mails.read(recorded.folders.mails, since=began),
-            clock=lambda: datetime.now(UTC),
-        )
+    with opened(current, chart) as there, smoke.edges_of(there, seconds=seconds) as edges:
         yield from smoke.play(edges, deadline_seconds=seconds)

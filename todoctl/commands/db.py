@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from todoctl import screen
 from todoctl.commands import context
-from todoctl.core.parts import OWNER_ROLE
 from todoctl.errors import DifferenceError
 from todoctl.operations.local import state
 from todoctl.screen import Output
-from todoctl.settings import Settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -35,7 +30,7 @@ def status(
     check: Annotated[bool, typer.Option("--check", help="Exit 4 when migrations are pending.")] = False,
 ) -> None:
     """Show the schema's revision and the migrations that are pending."""
-    seen = _run(context.settings(ctx), ctx, "status", seconds=30)
+    seen = _run(ctx, "status", seconds=30)
     screen.show(seen, output, lambda: screen.pairs({**seen, "pending": ", ".join(seen["pending"]) or "none"}))
     if check and seen["pending"]:
         raise DifferenceError(f"{len(seen['pending'])} migrations are pending", hint="todoctl db migrate")
@@ -46,7 +41,7 @@ def migrate(ctx: typer.Context, output: _OUTPUT = Output.table, timeout: _TIMEOU
     """Apply the pending migrations; two runners at once do not fight, and a killed one can be run again."""
     settings = context.settings(ctx)
     with state.lock(settings, "db migrate", seconds=timeout):
-        seen = _run(settings, ctx, "upgrade", seconds=timeout)
+        seen = _run(ctx, "upgrade", seconds=timeout)
     screen.show(seen, output, lambda: screen.ok(f"the schema is at {seen['current']}"))
 
 
@@ -62,14 +57,9 @@ def downgrade(
     settings = context.settings(ctx)
     screen.confirm(f"go back to revision {revision} and lose what newer tables of {settings.name!r} hold?", yes=yes)
     with state.lock(settings, "db downgrade", seconds=timeout):
-        seen = _run(settings, ctx, "downgrade", revision, seconds=timeout)
+        seen = _run(ctx, "downgrade", revision, seconds=timeout)
     screen.show(seen, output, lambda: screen.ok(f"the schema is at {seen['current']}"))
 
 
-def _run(settings: Settings, ctx: typer.Context, *arguments: str, seconds: float) -> dict[str, Any]:
-    from todoctl.adapters import migrations
-
-    context.require_local(settings, f"{ctx.info_name}")
-    recorded = state.load(settings, context.values(settings))
-    url = recorded.secrets.database_url(OWNER_ROLE, recorded.ports["postgres"])
-    return migrations.run(Path(sys.executable), os.environ, url, *arguments, seconds=seconds)
+def _run(ctx: typer.Context, *arguments: str, seconds: float) -> dict[str, Any]:
+    return context.platform(ctx).migrate(*arguments, seconds=seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from typing import Annotated
 
@@ -11,7 +10,8 @@ import typer
 from todoctl import screen
 from todoctl.commands import context
 from todoctl.errors import UnhealthyError
-from todoctl.operations.local import doctor, state, up
+from todoctl.operations.checks import Finding, run_all
+from todoctl.operations.platform import Platform
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -29,14 +29,8 @@ def main(
 
     A check that could not look has failed. Exit 3 when any check failed.
     """
-    settings = context.settings(ctx)
-    context.require_local(settings, "doctor")
-    values = context.values(settings)
-    if not state.exists(settings):
-        findings = list(doctor.examine_machine(settings, values, os.environ))
-    else:
-        run = up.look(settings, values, state.load(settings, values), os.environ)
-        findings = [_mended(run, finding) if fix else finding for finding in doctor.examine(run)]
+    there = context.platform(ctx)
+    findings = [_mended(there, finding) if fix else finding for finding in run_all(there.checks())]
     screen.show([asdict(finding) for finding in findings], output, lambda: _table(findings))
     failed = [finding for finding in findings if finding.verdict == "fail"]
     if failed:
@@ -47,14 +41,14 @@ def main(
         )
 
 
-def _mended(run: up.Up, finding: doctor.Finding) -> doctor.Finding:
+def _mended(there: Platform, finding: Finding) -> Finding:
     if not (finding.verdict == "fail" and finding.is_safe_to_fix):
         return finding
-    done = doctor.mend(run, finding)
+    done = there.mend(finding)
     screen.ok(f"{finding.check}: {done}")
-    return doctor.Finding(finding.check, "ok", done)
+    return Finding(finding.check, "ok", done)
 
 
-def _table(findings: list[doctor.Finding]) -> None:
+def _table(findings: list[Finding]) -> None:
     for finding in findings:
         screen.verdict(finding.verdict, finding.check, finding.seen, finding.fix)

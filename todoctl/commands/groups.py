@@ -31,7 +31,7 @@ def root() -> None:
 @app.command("list")
 def list_groups(ctx: typer.Context, output: _OUTPUT = Output.table) -> None:
     """List the consumer groups with their state and what their members hold."""
-    found = groups.groups(context.broker(context.settings(ctx)))
+    found = groups.groups(context.platform(ctx).broker())
     rows: list[dict[str, Any]] = [
         {
             "name": group.name,
@@ -48,13 +48,12 @@ def list_groups(ctx: typer.Context, output: _OUTPUT = Output.table) -> None:
 @app.command()
 def describe(ctx: typer.Context, group: _GROUP, output: _OUTPUT = Output.table) -> None:
     """Describe a group: its members with their partitions, its commits and its lag."""
-    settings = context.settings(ctx)
-    chart = context.values(settings)
-    broker = context.broker(settings, chart)
+    settings, there = context.settings(ctx), context.platform(ctx)
+    broker = there.broker()
     known = next((one for one in groups.groups(broker) if one.name == group), None)
     if known is None:
         raise client.KafkaError(f"the broker knows no group {group!r}", hint="todoctl groups list")
-    rows = lag.observe(broker, chart, is_local=settings.environment.kind == "local", only_groups=[group])
+    rows = lag.observe(broker, there.values, is_local=settings.environment.kind == "local", only_groups=[group])
     found = {
         "name": known.name,
         "state": known.state,
@@ -87,7 +86,7 @@ def reset_group(
 ) -> None:
     """Move where a group reads on. The plan is shown first; refused while members are connected."""
     position = _position(to)
-    broker = context.broker(context.settings(ctx))
+    broker = context.platform(ctx).broker()
     moves = reset.plan(broker, group, topic, position, frozenset(partition or ()))
     rows = [asdict(move) | {"again": move.again} for move in moves]
     screen.show(rows, output, lambda: _plan(moves))

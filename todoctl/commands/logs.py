@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,12 +11,8 @@ import typer
 
 from todoctl import screen
 from todoctl.commands import context
-from todoctl.core.logs import LEVELS, LogLine, parse_duration, parse_time
-from todoctl.core.parts import sends_mail, sidecar_name
-from todoctl.core.site import Folders
-from todoctl.core.values import Values
-from todoctl.errors import UnhealthyError, UsageError
-from todoctl.operations.local import logs, state
+from todoctl.core.logs import LEVELS, LogFilter, LogLine, parse_duration, parse_time
+from todoctl.errors import UsageError
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -40,25 +37,18 @@ def main(
     ] = Output.table,
 ) -> None:
     """Show logs of apps and sidecars, merged in time order."""
-    settings = context.settings(ctx)
-    context.require_local(settings, "logs")
-    parts = _parts(context.values(settings), names or [])
-    wanted = logs.LogFilter(_since(since), _level(level), _pattern(grep), correlation)
-    if not state.exists(settings):
-        raise UnhealthyError(f"the environment {settings.name!r} was never up here", hint="todoctl up")
-    folders = Folders(settings.state)
-    for line in logs.read(folders, parts, wanted, follow=follow):
+    there = context.platform(ctx)
+    parts = _parts(there.log_parts(), names or [])
+    wanted = LogFilter(_since(since), _level(level), _pattern(grep), correlation)
+    for line in there.logs(parts, wanted, follow=follow):
         _write(line, output, now=follow)
 
 
-def _parts(values: Values, names: list[str]) -> list[str]:
-    """The parts meant by the names; a service means itself and its sidecar."""
-    services = {name: (name, sidecar_name(name)) for name in values.services}
-    single = ["postgres", "kafka", "scheduler", *(["mailsink"] if sends_mail(values) else [])]
-    every = [*single, *(part for pair in services.values() for part in pair)]
-    if unknown := [name for name in names if name not in every]:
-        raise UsageError(f"no part is called {', '.join(map(repr, unknown))}; there are: {', '.join(every)}")
-    return list(dict.fromkeys(part for name in names for part in services.get(name, (name,)))) or every
+def _parts(known: Mapping[str, Sequence[str]], names: list[str]) -> list[str]:
+    """The parts meant by the names; all of them where none is given."""
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"no part is called {', '.join(map(repr, unknown))}; there are: {', '.join(known)}")
+    return list(dict.fromkeys(part for name in names or known for part in known[name]))
 
 
 def _since(text: str | None) -> datetime | None:
@@ -89,14 +79,14 @@ def _pattern(text: str | None) -> re.Pattern[str] | None:
 
 def _write(line: LogLine, output: Output, *, now: bool) -> None:
     if output is Output.table:
-        screen.write(
-            f"{line.time:%Y-%m-%dT%H:%M:%S}.{line.time.microsecond // 1000:03}Z {line.part:<16} {line.level:<5} {line.text}",
-            now=now,
-        )
+        moment = f"{line.time:%Y-%m-%dT%H:%M:%S}.{line.time.microsecond // 1000:03}Z"
+        part = f"{line.part} {line.instance}".rstrip()
+        screen.write(f"{moment} {part:<16} {line.level:<5} {line.text}", now=now)
         return
     row = {
         "time": line.time.isoformat(),
         "part": line.part,
+        "instance": line.instance,
         "level": line.level,
         "correlation_id": line.correlation_id,
         "text": line.text,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,9 +10,7 @@ import typer
 from todoctl import screen
 from todoctl.adapters import mails
 from todoctl.commands import context
-from todoctl.core.site import Folders
-from todoctl.errors import UnhealthyError, UsageError
-from todoctl.operations.local import state
+from todoctl.errors import UsageError
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -32,7 +29,7 @@ _POLICY = (
 
 @app.callback()
 def root() -> None:
-    """List, show and open the mails that the local sink keeps."""
+    """List, show and open the mails that the sink keeps."""
 
 
 @app.command("list")
@@ -43,7 +40,7 @@ def list_mails(
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most the newest N.")] = 50,
 ) -> None:
     """List the kept mails, the oldest first."""
-    found = [mail for mail in mails.read(_folder(ctx, "list")) if to is None or to.lower() in mail.to.lower()][-limit:]
+    found = [mail for mail in context.platform(ctx).mails() if to is None or to.lower() in mail.to.lower()][-limit:]
     rows = [
         (mail.number, f"{mail.kept_at:%Y-%m-%d %H:%M:%S}", mail.to, mail.subject, mail.message_id) for mail in found
     ]
@@ -54,7 +51,7 @@ def list_mails(
 @app.command()
 def show(ctx: typer.Context, mail: _MAIL = None, output: _OUTPUT = Output.table) -> None:
     """Show one mail: headers and text; -o json has the HTML too."""
-    found = _find(mails.read(_folder(ctx, "show")), mail)
+    found = _find(context.platform(ctx).mails(), mail)
     whole = found.summary | {
         "from": found.sender,
         "text": found.text,
@@ -67,20 +64,12 @@ def show(ctx: typer.Context, mail: _MAIL = None, output: _OUTPUT = Output.table)
 @app.command("open")
 def open_mail(ctx: typer.Context, mail: _MAIL = None, output: _OUTPUT = Output.table) -> None:
     """Write one mail's HTML to a file beside it, and on a terminal open it in the browser."""
-    found = _find(mails.read(_folder(ctx, "open")), mail)
+    found = _find(context.platform(ctx).mails(), mail)
     path = found.path.with_suffix(".html")
     path.write_text(_POLICY + (found.html or f"<plaintext>{found.text}"), encoding="utf-8", errors="replace")
     screen.show({"path": str(path)}, output, lambda: screen.write(str(path)))
     if output is Output.table and sys.stdout.isatty():
         typer.launch(str(path))
-
-
-def _folder(ctx: typer.Context, verb: str) -> Path:
-    settings = context.settings(ctx)
-    context.require_local(settings, f"mail {verb}")
-    if not state.exists(settings):
-        raise UnhealthyError(f"the environment {settings.name!r} was never up here", hint="todoctl up")
-    return Folders(settings.state).mails
 
 
 def _find(kept: list[mails.Mail], wanted: str | None) -> mails.Mail:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
 
 from todoctl import screen
 from todoctl.commands import context
-from todoctl.errors import TodoctlError
-from todoctl.operations.local import restart, running, state, up
+from todoctl.operations.local import running
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -28,17 +26,9 @@ def main(
     Other parts keep running. A consumer that paused itself starts over. A release that runs is started again as it is:
     edits are for the next one, or for `todoctl up --checkout`.
     """
-    settings = context.settings(ctx)
-    context.require_local(settings, "restart")
-    with state.lock(settings, "restart", seconds=timeout):
-        values = context.values(settings)
-        state.load(settings, values)
-        run = up.begin(settings, values, os.environ, seconds=timeout)
-        if run.started:
-            raise TodoctlError("the platform was not running", hint="todoctl up")
-        run.find_programs()
-        if what := running.words(settings):
-            screen.note(f"{what} runs; edits of the checkout are not in it (todoctl deploy, or todoctl up --checkout)")
-        with screen.board() as board:
-            for event in restart.restart(run, services):
-                board.update(event.name, event.state, event.detail, event.elapsed)
+    settings, there = context.settings(ctx), context.platform(ctx)
+    if settings.environment.kind == "local" and (what := running.words(settings)):
+        screen.note(f"{what} runs; edits of the checkout are not in it (todoctl deploy, or todoctl up --checkout)")
+    with screen.board() as board:
+        for event in there.restart(services, seconds=timeout):
+            board.update(event.name, event.state, event.detail, event.elapsed)

@@ -25,5 +25,4 @@ def main(
     Exit 3 names the link that is missing.
     """
     settings = context.settings(ctx)
-    context.require_local(settings, "smoke")
     context.run_smoke(settings, context.values(settings), output=output, seconds=timeout)

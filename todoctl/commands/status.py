@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
 from typing import Annotated
@@ -12,8 +11,7 @@ import typer
 from todoctl import screen
 from todoctl.commands import context
 from todoctl.errors import UnhealthyError
-from todoctl.operations.local import state, status, up
-from todoctl.operations.local.running import RunningRelease
+from todoctl.operations.status import RunningRelease, Status
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -29,13 +27,9 @@ def main(
 
     Exit 3 when anything is unhealthy.
     """
-    settings = context.settings(ctx)
-    context.require_local(settings, "status")
-    values = context.values(settings)
-    recorded = state.load(settings, values)
-    run = up.look(settings, values, recorded, os.environ)
+    there = context.platform(ctx)
     while True:
-        seen = status.observe(settings, values, recorded, run.assembly.parts, run.versions())
+        seen = there.status()
         screen.show(seen.document(), output, partial(_table, seen))
         if not watch:
             break
@@ -59,7 +53,7 @@ def _tell_pending(release: RunningRelease) -> None:
         )
 
 
-def _table(seen: status.Status) -> None:
+def _table(seen: Status) -> None:
     rows = [
         (
             part.name,

@@ -14,7 +14,6 @@ from todoctl.core.logs import parse_duration
 from todoctl.core.trace import Subject, Trace, parse_subject
 from todoctl.errors import UnhealthyError, UsageError
 from todoctl.operations import trace
-from todoctl.operations.local import looking, state
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -43,12 +42,9 @@ def main(
     moment of the event on, in the partition of its key, never as a whole. Exit 3 when the path is broken, or when a part
     of it could not be looked at.
     """
-    settings = context.settings(ctx)
-    context.require_local(settings, "trace")
     subject, limits = _subject(wanted), trace.Limits(_duration(since), records)
-    values = context.values(settings)
-    facts = trace.collect(looking.edges(values, state.load(settings, values)), subject, limits)
-    told = trace_steps.tell(facts, values)
+    there = context.platform(ctx)
+    told = trace_steps.tell(trace.collect(trace.edges_of(there), subject, limits), there.values)
     document = told.document()
     screen.show(document["steps"] if output is Output.jsonl else document, output, lambda: _table(told))
     _raise_if_broken(told, since)

@@ -9,7 +9,6 @@ import typer
 from todoctl import screen
 from todoctl.adapters import accounts
 from todoctl.commands import context
-from todoctl.operations.local import state
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -26,20 +25,18 @@ def root() -> None:
 @app.command()
 def grant(ctx: typer.Context, email: _EMAIL, output: _OUTPUT = Output.table) -> None:
     """Make a user an operator, from the next log-in on; one that is stays one."""
-    _set(ctx, "grant", email, "operator", output)
+    _set(ctx, email, "operator", output)
     screen.note("tokens that the user has already are those of no operator: log in again")
 
 
 @app.command()
 def revoke(ctx: typer.Context, email: _EMAIL, output: _OUTPUT = Output.table) -> None:
     """Make an operator an ordinary user again; a token that was given out before is good until it ends."""
-    _set(ctx, "revoke", email, "user", output)
+    _set(ctx, email, "user", output)
     screen.warn("tokens that the user has already stay those of an operator until they end, within an hour")
 
 
-def _set(ctx: typer.Context, verb: str, email: str, role: accounts.Role, output: Output) -> None:
-    settings = context.settings(ctx)
-    context.require_local(settings, f"users {verb}")
-    recorded = state.load(settings, context.values(settings))
-    user = accounts.set_role(state.addresses(recorded).auth, recorded.secrets.app_token, email, role)
+def _set(ctx: typer.Context, email: str, role: accounts.Role, output: Output) -> None:
+    there = context.platform(ctx)
+    user = accounts.set_role(there.addresses().auth, there.app_token(), email, role)
     screen.show(user, output, lambda: screen.pairs(user))

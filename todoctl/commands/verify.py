@@ -17,7 +17,6 @@ from todoctl.core.parts import OPERATOR_ROLE
 from todoctl.errors import UsageError, VerdictError
 from todoctl.operations import audit_check
 from todoctl.operations.audit_check import ChainVerdict
-from todoctl.operations.local import state
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -43,11 +42,8 @@ def audit(
     on the database can write a whole chain and its head anew: keep the -o json of a run elsewhere and give it as --known.
     Exit 5 when a chain is broken, or when there is nothing to verify.
     """
-    settings = context.settings(ctx)
-    context.require_local(settings, "verify audit")
     heads = {} if known is None else _known(known)
-    recorded = state.load(settings, context.values(settings))
-    url, since = recorded.secrets.database_url(OPERATOR_ROLE, recorded.ports["postgres"]), time.monotonic()
+    url, since = context.platform(ctx).database_url(OPERATOR_ROLE), time.monotonic()
     verdicts = []
     with screen.board() as board:
         for verdict in audit_check.examine(url, heads):

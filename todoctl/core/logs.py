@@ -18,7 +18,10 @@ _DURATION = re.compile(r"^([0-9]+)(ms|s|m|h|d)\Z")
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of a part's log; a line without a time of its own has that of the line before it."""
+    """One line of a part's log; a line without a time of its own has that of the line before it.
+
+    `instance` is the pod that wrote it, where a part may have several.
+    """
 
     part: str
     time: datetime
@@ -26,6 +29,27 @@ class LogLine:
     text: str
     correlation_id: str | None = None
     continues: bool = False
+    instance: str = ""
+
+
+@dataclass(frozen=True)
+class LogFilter:
+    """Which lines are wanted; None and "" want all."""
+
+    since: datetime | None = None
+    level: str = "debug"
+    grep: re.Pattern[str] | None = None
+    correlation: str | None = None
+
+    def wants(self, line: LogLine) -> bool:
+        """Whether the line is wanted."""
+        if self.since and line.time < self.since:
+            return False
+        if _rank(line.level) < _rank(self.level):
+            return False
+        if self.correlation and line.correlation_id != self.correlation and self.correlation not in line.text:
+            return False
+        return not self.grep or bool(self.grep.search(line.text))
 
 
 def parse_lines(part: str, lines: Iterable[str], *, start: datetime) -> Iterator[LogLine]:
@@ -93,3 +117,7 @@ def parse_time(text: str) -> datetime | None:
         return datetime.fromisoformat(iso).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def _rank(level: str) -> int:
+    return LEVELS.index(level) if level in LEVELS else 1

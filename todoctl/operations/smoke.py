@@ -6,9 +6,9 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ from todoctl.adapters.kafka import client, records
 from todoctl.adapters.mails import Mail
 from todoctl.core.events import TASK_EVENTS
 from todoctl.errors import UnhealthyError
+from todoctl.operations.platform import Platform
 
 _REMINDER_AHEAD = timedelta(seconds=2)
 
@@ -33,13 +34,30 @@ class Link:
 
 @dataclass(frozen=True)
 class Edges:
-    """What the chain is played against; `open_socket` gets the user's token, `kept_mails` looks where mails are kept."""
+    """What the chain is played against; `open_socket` gets the user's token, `kept_mails` looks where mails are kept.
+
+    Without `kept_mails` mails would leave the platform, so the chain ends before one.
+    """
 
     api: Api
     broker: client.Broker
     open_socket: Callable[[str], AbstractContextManager[sync.Socket]]
-    kept_mails: Callable[[], list[Mail]]
+    kept_mails: Callable[[], list[Mail]] | None
     clock: Callable[[], datetime]
+
+
+@contextmanager
+def edges_of(platform: Platform, *, seconds: float) -> Iterator[Edges]:
+    """What to play against on a platform, for the length of a block; a socket may take `seconds` to open."""
+    began = datetime.now(UTC)
+    with Api(platform.addresses()) as api:
+        yield Edges(
+            api=api,
+            broker=platform.broker(),
+            open_socket=lambda token: sync.connected(api.sync_address, token, seconds=seconds),
+            kept_mails=(lambda: platform.mails(since=began)) if platform.keeps_mails() else None,
+            clock=lambda: datetime.now(UTC),
+        )
 
 
 def play(edges: Edges, *, deadline_seconds: float) -> Iterator[Link]:
@@ -60,11 +78,12 @@ def play(edges: Edges, *, deadline_seconds: float) -> Iterator[Link]:
     with edges.open_socket(api.token) as socket:
         yield Link("socket open", time.monotonic() - since, "connected and caught up")
         due = edges.clock() + _REMINDER_AHEAD
-        reminder = api.create_task(_reminder(due), correlation=correlation)
+        reminder = api.create_task(_reminder(due), correlation=correlation) if edges.kept_mails else None
         deadline = time.monotonic() + deadline_seconds
         yield from _complete(edges, socket, task, correlation, deadline)
-    yield _mail(edges, reminder["id"], email, due, deadline)
-    api.delete_task(reminder["id"])
+    if edges.kept_mails and reminder:
+        yield _mail(edges.kept_mails, reminder["id"], email, due, deadline)
+        api.delete_task(reminder["id"])
     api.delete_task(task["id"])
 
 
@@ -89,8 +108,8 @@ def _complete(
     api.delete_task(successor["id"])
 
 
-def _mail(edges: Edges, task_id: int, email: str, due: datetime, deadline: float) -> Link:
-    mail = _until(deadline, lambda: _reminded(edges.kept_mails(), task_id, email), _missing_mail(task_id))
+def _mail(kept_mails: Callable[[], list[Mail]], task_id: int, email: str, due: datetime, deadline: float) -> Link:
+    mail = _until(deadline, lambda: _reminded(kept_mails(), task_id, email), _missing_mail(task_id))
     late = (mail.kept_at - due).total_seconds()
     return Link("reminder mail", late, f"{mail.message_id}, kept {late:.2f} s after it was due")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +14,11 @@ from todoctl.adapters.kafka.client import Broker
 from todoctl.adapters.mails import Mail as KeptMail
 from todoctl.core import trace_found
 from todoctl.core.events import EVENT_MODELS, REMINDERS
+from todoctl.core.parts import OPERATOR_ROLE
 from todoctl.core.trace import Facts, Letter, Mail, Reminder, Seen, Subject, Task
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError
+from todoctl.operations.platform import Platform
 from todoctl.operations.trace_topics import Topics
 
 _DUE = "reminder.due"
@@ -30,7 +32,7 @@ class Edges:
     """
 
     values: Values
-    database: str
+    database: Callable[[], str]
     broker: Callable[[], Broker]
     mails: Callable[[], list[KeptMail]]
     intent: Callable[[str], Mapping[str, Any] | None]
@@ -65,6 +67,19 @@ class _Found:
                 self.seen.append(item)
             elif isinstance(item, Letter):
                 self.letters.setdefault(item.letter_id, item)
+
+
+def edges_of(platform: Platform) -> Edges:
+    """Where a platform can be looked at."""
+    return Edges(
+        values=platform.values,
+        database=lambda: platform.database_url(OPERATOR_ROLE),
+        broker=platform.broker,
+        mails=lambda: platform.mails() if platform.keeps_mails() else [],
+        intent=platform.intent,
+        ailing=platform.ailing,
+        clock=lambda: datetime.now(UTC),
+    )
 
 
 def collect(edges: Edges, subject: Subject, limits: Limits) -> Facts:
@@ -103,7 +118,7 @@ def _rows(edges: Edges, found: _Found, read: Callable[[Any, _Found], None]) -> N
     if found.blind:
         return
     try:
-        with postgres.connect(edges.database) as link:
+        with postgres.connect(edges.database()) as link:
             read(link, found)
     except TodoctlError as error:
         found.blind |= dict.fromkeys(("api", "outbox", "audit log"), error.message)

@@ -67,7 +67,7 @@ def test_a_missing_authority_file(tmp_path: Path) -> None:
     """A file that the kubeconfig refers to is named."""
     cluster = {"server": "https://here.test", "certificate-authority": str(tmp_path / "ca.crt")}
     path = config(tmp_path, clusters=[{"name": "here", "cluster": cluster}])
-    with pytest.raises(UsageError, match="'here' of .*ca.crt"):
+    with pytest.raises(UsageError, match=r"'here' of .*ca\.crt"):
         access({"KUBECONFIG": str(path)})
 
 

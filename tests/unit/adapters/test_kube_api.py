@@ -103,7 +103,7 @@ def test_apply_finds_the_kind_and_says_whose_fields_they_are() -> None:
     assert seen["url"].path == "/apis/x.test/v1/namespaces/other/things/t"
     assert dict(seen["url"].params) == {"fieldManager": "todoctl", "force": "true", "dryRun": "All"}
     assert (seen["body"], seen["content"]) == (document, "application/apply-patch+yaml")
-    with pytest.raises(api.KubeError, match="no kind Other in x.test/v1"):
+    with pytest.raises(api.KubeError, match=r"no kind Other in x\.test/v1"):
         kube(answer).apply({**document, "kind": "Other"})
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from todoctl.core.logs import LogLine
+from todoctl.core.logs import LogFilter, LogLine
 from todoctl.core.site import Folders
-from todoctl.operations.local.logs import LogFilter, read
+from todoctl.operations.local.logs import read
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.unit.sites import chart_values
 from todoctl.adapters.release_store import Store
 from todoctl.errors import RefusedError, TodoctlError
 from todoctl.operations.local import running, state
-from todoctl.operations.local.running import RunningRelease
+from todoctl.operations.status import RunningRelease
 from todoctl.settings import Settings
 
 

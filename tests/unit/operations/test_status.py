@@ -21,8 +21,7 @@ from todoctl.commands.status import _age
 from todoctl.core.parts import make_parts
 from todoctl.core.values import Subscription
 from todoctl.operations.local import state, status, up
-from todoctl.operations.local.running import RunningRelease
-from todoctl.operations.local.status import GroupLag, Outbox, PartStatus, Status
+from todoctl.operations.status import GroupLag, Outbox, PartStatus, RunningRelease, Status, _sum
 from todoctl.settings import Settings
 
 SCHEMA: dict[str, Any] = json.loads((ROOT / "docs" / "status.schema.json").read_text())
@@ -135,14 +134,14 @@ def lag(partition: int, committed: int | None, start: int, end: int) -> Lag:
 def test_the_lag_of_a_group(rows: list[Lag], messages: int, detail: str) -> None:
     """Partitions add up; one that was never committed counts all that is in it and is told."""
     subscription = Subscription(topic="t", route="/events/t")
-    assert status._sum("audit", subscription, rows) == GroupLag("audit", "t", messages, detail)
+    assert _sum("audit", subscription, rows) == GroupLag("audit", "t", messages, detail)
 
 
 def test_the_lag_of_a_replicas_own_group() -> None:
     """A group that starts at the newest record is not behind where it never committed."""
     subscription = Subscription(topic="t", route="/events/t", every_replica=True)
     rows = [lag(0, None, 4, 10), lag(1, 9, 0, 10)]
-    assert status._sum("sync-sync-0", subscription, rows) == GroupLag("sync-sync-0", "t", 1, "")
+    assert _sum("sync-sync-0", subscription, rows) == GroupLag("sync-sync-0", "t", 1, "")
 
 
 @pytest.mark.parametrize(

@@ -185,8 +185,7 @@ class Kube:
             self._client.stream("GET", path, params=query, timeout=timeout, **self._extra()) as answer,
         ):
             if not answer.is_success:
-                answer.read()
-            _check(self.access, answer)
+                check(self.access, answer.status_code, answer.read().decode(errors="replace"))
             yield from answer.iter_lines()
 
     def _call(
@@ -204,7 +203,7 @@ class Kube:
             answer = self._client.request(
                 method, path, params=query, content=None if body is None else json.dumps(body), **extra
             )
-        _check(self.access, answer)
+        check(self.access, answer.status_code, answer.text)
         return dict(answer.json())
 
     def _extra(self) -> dict[str, Any]:
@@ -216,32 +215,43 @@ class Kube:
         try:
             yield
         except httpx.HTTPError as error:
-            raise UnreachableError(
-                f"the cluster of context {self.access.context!r} ({self.access.server}) can't be reached: "
-                f"{type(error).__name__}: {error}",
-                hint=f"kubectl --context {self.access.context} version; todoctl env show",
-            ) from error
+            raise unreachable(self.access, error) from error
 
 
-def _check(access: Access, answer: httpx.Response) -> None:
-    if answer.is_success:
+def check(access: Access, status: int, text: str) -> None:
+    """Return when the server did what was asked.
+
+    Raises:
+        ForbiddenError: it does not know us, or does not let us.
+        KubeError: it refused for another reason.
+    """
+    if httpx.codes.is_success(status) or status == httpx.codes.SWITCHING_PROTOCOLS:
         return
-    reason = _reason(answer)
-    if answer.status_code == httpx.codes.UNAUTHORIZED:
+    reason = _reason(status, text)
+    if status == httpx.codes.UNAUTHORIZED:
         raise ForbiddenError(
             f"the cluster of context {access.context!r} does not know who you are: {reason}",
             hint=f"log in to the cluster's provider; then kubectl --context {access.context} auth whoami",
         )
-    if answer.status_code == httpx.codes.FORBIDDEN and "cannot" in reason:
+    # Admission answers 403, too; who lacks a right "cannot" do something.
+    if status == httpx.codes.FORBIDDEN and "cannot" in reason:
         raise ForbiddenError(
             f"the cluster of context {access.context!r} does not allow it: {reason}",
             hint=f"kubectl --context {access.context} auth can-i --list",
         )
-    raise KubeError(f"Kubernetes: {reason}", status=answer.status_code, hint="todoctl doctor")
+    raise KubeError(f"Kubernetes: {reason}", status=status, hint="todoctl doctor")
 
 
-def _reason(answer: httpx.Response) -> str:
+def unreachable(access: Access, error: Exception) -> UnreachableError:
+    """What to raise when the server does not answer."""
+    return UnreachableError(
+        f"the cluster of context {access.context!r} ({access.server}) can't be reached: {type(error).__name__}: {error}",
+        hint=f"kubectl --context {access.context} version; todoctl env show",
+    )
+
+
+def _reason(status: int, text: str) -> str:
     try:
-        return str(answer.json()["message"])
+        return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        return f"{answer.status_code} {answer.text[:200]}".rstrip()
+        return f"{status} {text[:200]}".rstrip()

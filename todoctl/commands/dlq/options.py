@@ -62,10 +62,9 @@ class At:
 
 def at(ctx: typer.Context, topic: str = DEAD_LETTERS) -> At:
     """The letters of this call's environment."""
-    settings = context.settings(ctx)
-    values = context.values(settings)
-    desk = open_desk(context.broker(settings, values), values, topic)
-    return At(settings, desk, consumers_of(values, is_local=settings.environment.kind == "local"))
+    settings, there = context.settings(ctx), context.platform(ctx)
+    desk = open_desk(there.broker(), there.values, topic)
+    return At(settings, desk, consumers_of(there.values, is_local=settings.environment.kind == "local"))
 
 
 def now() -> datetime:

@@ -27,9 +27,8 @@ def apply(
     The differences are shown first. Without --yes only what loses nothing is done: topics are created, partitions
     added, limits raised. Partitions are never taken away. Exit 4 when something still differs afterwards.
     """
-    settings = context.settings(ctx)
-    chart = context.values(settings)
-    broker = context.broker(settings, chart)
+    there = context.platform(ctx)
+    chart, broker = there.values, there.broker()
     wanted = wanted_topics(chart)
     found = operation.plan(broker, wanted)
     screen.show([asdict(change) for change in found], output, lambda: _table(found))

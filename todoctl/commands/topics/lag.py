@@ -43,9 +43,8 @@ def lag(
     limit, seconds = _limit(most), _seconds(wait)
     if wait is not None and limit is None:
         raise UsageError("--wait waits for a limit", hint="add --max, such as --max 0")
-    settings = context.settings(ctx)
-    chart = context.values(settings)
-    broker = context.broker(settings, chart)
+    settings, there = context.settings(ctx), context.platform(ctx)
+    chart, broker = there.values, there.broker()
     is_local = settings.environment.kind == "local"
 
     def look() -> list[PartitionLag]:

@@ -25,9 +25,8 @@ def list_topics(
     everything: Annotated[bool, typer.Option("--all", help="Kafka's own topics, too.")] = False,
 ) -> None:
     """List topics with what lies in them, and how they agree with the chart."""
-    settings = context.settings(ctx)
-    chart = context.values(settings)
-    broker = context.broker(settings, chart)
+    there = context.platform(ctx)
+    chart, broker = there.values, there.broker()
     names = [name for name in topics.layout(broker) if everything or not name.startswith("__")]
     specs = topics.specs(broker, names)
     marks = records.watermarks(broker, names) if names else {}
@@ -60,8 +59,7 @@ def describe(
     output: _OUTPUT = Output.table,
 ) -> None:
     """Describe a topic: partitions with leaders, replicas and offsets, its own settings, and who reads it."""
-    settings = context.settings(ctx)
-    broker = context.broker(settings)
+    broker = context.platform(ctx).broker()
     parts = topics.layout(broker).get(topic)
     if parts is None:
         raise client.KafkaError(f"Kafka: there is no topic {topic!r}", hint="todoctl topics list")

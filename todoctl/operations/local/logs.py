@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import heapq
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from todoctl.core.logs import LEVELS, LogLine, parse_lines
+from todoctl.core.logs import LogFilter, LogLine, parse_lines
 from todoctl.core.site import Folders
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PAUSE = 0.2  # seconds between two looks at files that may have grown
-
-
-@dataclass(frozen=True)
-class LogFilter:
-    """Which lines are wanted; None and "" want all."""
-
-    since: datetime | None = None
-    level: str = "debug"
-    grep: re.Pattern[str] | None = None
-    correlation: str | None = None
-
-    def wants(self, line: LogLine) -> bool:
-        """Whether the line is wanted."""
-        if self.since and line.time < self.since:
-            return False
-        if _rank(line.level) < _rank(self.level):
-            return False
-        if self.correlation and line.correlation_id != self.correlation and self.correlation not in line.text:
-            return False
-        return not self.grep or bool(self.grep.search(line.text))
 
 
 def read(folders: Folders, parts: Sequence[str], wanted: LogFilter, *, follow: bool = False) -> Iterator[LogLine]:
@@ -124,7 +103,3 @@ class _Tail:
         except FileNotFoundError:
             return True
         return now.st_ino != os.fstat(self._stream.fileno()).st_ino or now.st_size < self._stream.tell()
-
-
-def _rank(level: str) -> int:
-    return LEVELS.index(level) if level in LEVELS else 1

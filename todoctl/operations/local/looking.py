@@ -4,34 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from todoctl.adapters import mails, sidecar
-from todoctl.core.parts import MAIL_SECRET, OPERATOR_ROLE
+from todoctl.adapters import sidecar
+from todoctl.core.parts import MAIL_SECRET
 from todoctl.core.ports import sidecar_port
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError
-from todoctl.operations import trace
 from todoctl.operations.local import readiness
 from todoctl.operations.local.state import State
 
 
-def edges(values: Values, recorded: State) -> trace.Edges:
-    """The environment's database, broker, kept mails, and what its parts say."""
-    return trace.Edges(
-        values=values,
-        database=recorded.secrets.database_url(OPERATOR_ROLE, recorded.ports["postgres"]),
-        broker=lambda: readiness.broker(recorded),
-        mails=lambda: mails.read(recorded.folders.mails),
-        intent=partial(_intent, values, recorded),
-        ailing=lambda: _ailing(values, recorded),
-        clock=lambda: datetime.now(UTC),
-    )
-
-
-def _intent(values: Values, recorded: State, key: str) -> Mapping[str, Any] | None:
+def intent(values: Values, recorded: State, key: str) -> Mapping[str, Any] | None:
+    """The mail sender's note under `key`, as its sidecar has it; None where there is none."""
     sender = next((name for name, service in values.services.items() if MAIL_SECRET in service.secrets), None)
     if sender is None:
         raise TodoctlError("no service of the chart sends mails")
@@ -39,7 +25,7 @@ def _intent(values: Values, recorded: State, key: str) -> Mapping[str, Any] | No
     return sidecar.stored(port, recorded.secrets.dapr_token, values.dapr.statestore.name, key)
 
 
-def _ailing(values: Values, recorded: State) -> dict[str, str]:
+def ailing(values: Values, recorded: State) -> dict[str, str]:
     """Part → what it says is wrong with it, of those that are not well."""
     looks: dict[str, Callable[[], str | None]] = {}
     for name in values.services:

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from todoctl.adapters.release_store import Store
 from todoctl.core.releases import Migration, pending, schema_obstacle
 from todoctl.errors import RefusedError, TodoctlError
 from todoctl.operations.local import state
+from todoctl.operations.status import RunningRelease
 from todoctl.settings import Settings
-
-
-@dataclass(frozen=True)
-class RunningRelease:
-    """What runs: a release, or the checkout (revision None); and one that is pending, with who works on it now."""
-
-    revision: int | None
-    app_version: str | None
-    schema_revision: str | None
-    pending: int | None
-    pending_state: str | None
-    worked_on_by: str | None
 
 
 def verified_code(settings: Settings) -> Path | None:
