@@ -107,6 +107,25 @@ class Settings:
         """The folder that holds this environment's state."""
         return self.home / self.name
 
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths of the environment start from: the configuration file's."""
+        origin = Path(self.origins.get(f"environments.{self.name}", ""))
+        return origin.parent if origin.is_file() else Path.cwd()
+
+    def file(self, path: Path) -> str:
+        """A file that the environment names.
+
+        Raises:
+            UsageError: it is not there.
+        """
+        found = self.base / path.expanduser()
+        if not found.is_file():
+            raise UsageError(
+                f"the environment {self.name!r} names the file {found}, which is not there", hint="todoctl env show"
+            )
+        return str(found)
+
 
 def load(
     environ: Mapping[str, str], *, cwd: Path, environment: str | None = None, config: Path | None = None

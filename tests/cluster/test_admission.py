@@ -16,7 +16,8 @@ from tests.unit.chart.combinations import COMBINATIONS
 def ready(cluster: Cluster, chart: Chart, namespace: str) -> str:
     """The namespace with the accounts that a pod of its own needs to be admitted."""
     accounts = [item for item in chart.render("values-local.yaml") if item["kind"] == "ServiceAccount"]
-    assert cluster.apply(_placed(accounts, namespace)).returncode == 0
+    done = cluster.apply(_placed(accounts, namespace))
+    assert (done.returncode, done.stderr) == (0, "")
     return namespace
 
 
@@ -31,8 +32,8 @@ def test_the_server_accepts_everything_without_a_warning(cluster: Cluster, chart
     distinct: dict[str, Object] = {}
     for overlays, values in COMBINATIONS.values():
         for item in chart.render(*overlays, values=values):
-            # Strimzi's current operator knows its current version only.
-            if item["apiVersion"] != "kafka.strimzi.io/v1beta2":
+            # Strimzi's current operator knows its current version only. The accounts were made for the pods already.
+            if item["apiVersion"] != "kafka.strimzi.io/v1beta2" and item["kind"] != "ServiceAccount":
                 # A dry run needs a namespace that is there, also for what belongs to another one.
                 item["metadata"]["namespace"] = ready
                 distinct[json.dumps(item, sort_keys=True)] = item

@@ -13,9 +13,9 @@ from tests.unit.operations.conftest import settings_in
 from tests.unit.sites import chart_values
 from todoctl.core.events import PROBE_TYPE
 from todoctl.errors import TodoctlError
+from todoctl.operations.checks import Check, Finding
 from todoctl.operations.kafka import probe
 from todoctl.operations.local import doctor, state, up
-from todoctl.operations.checks import Check, Finding
 from todoctl.settings import Settings
 
 VALUES = chart_values()

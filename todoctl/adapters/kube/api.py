@@ -13,7 +13,7 @@ from typing import Any, Self
 import httpx
 
 from todoctl.adapters.kube.access import Access
-from todoctl.adapters.kube.kinds import ACCESS_REVIEWS, PODS, SECRETS, Kind
+from todoctl.adapters.kube.kinds import ACCESS_REVIEWS, NAMESPACES, PODS, SECRETS, Kind
 from todoctl.errors import MissingError, TodoctlError, UnhealthyError
 
 CONNECT_SECONDS = 5.0  # a server that takes longer to take a connection is away
@@ -71,6 +71,13 @@ class Kube:
         """The server's version, such as v1.34.0, which proves that it answers."""
         return str(self._call("GET", "/version")["gitVersion"])
 
+    def has_namespace(self) -> bool:
+        """Whether our namespace is there, as far as we may see: who may not look at it may still work in it."""
+        try:
+            return self.get(NAMESPACES, self.namespace) is not None
+        except ForbiddenError:
+            return bool(self._call("GET", PODS.path(self.namespace), query={"limit": "1"}))
+
     def get(self, kind: Kind, name: str, *, namespace: str | None = None) -> Object | None:
         """An object, None where there is none of that name."""
         try:
@@ -80,13 +87,15 @@ class Kube:
                 return None
             raise
 
-    def items(self, kind: Kind, *, selector: str = "", namespace: str | None = None) -> list[Object]:
+    def items(
+        self, kind: Kind, *, selector: str = "", namespace: str | None = None, accept: str = "application/json"
+    ) -> list[Object]:
         """All objects that the label selector fits; [] where the server knows no such kind."""
         found: list[Object] = []
         query = {"limit": str(_AT_ONCE)} | ({"labelSelector": selector} if selector else {})
         while True:
             try:
-                page = self._call("GET", kind.path(namespace or self.namespace), query=query)
+                page = self._call("GET", kind.path(namespace or self.namespace), query=query, accept=accept)
             except KubeError as error:
                 if error.status == httpx.codes.NOT_FOUND:
                     return []
@@ -95,6 +104,12 @@ class Kube:
             if not (more := page.get("metadata", {}).get("continue")):
                 return found
             query = query | {"continue": str(more)}
+
+    def names(self, kind: Kind, *, selector: str = "", namespace: str | None = None) -> list[Object]:
+        """The metadata of all objects that the label selector fits, without what they hold."""
+        short = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+        found = self.items(kind, selector=selector, namespace=namespace, accept=short)
+        return [dict(item["metadata"]) for item in found]
 
     def create(self, kind: Kind, document: Object, *, namespace: str | None = None) -> Object:
         """Make an object; KubeError 409 where it is there."""
@@ -196,9 +211,10 @@ class Kube:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
         content: str = "application/json",
+        accept: str = "application/json",
     ) -> Object:
         extra = self._extra()
-        extra["headers"] |= {"content-type": content} if body is not None else {}
+        extra["headers"] |= {"accept": accept} | ({"content-type": content} if body is not None else {})
         with self._translated():
             answer = self._client.request(
                 method, path, params=query, content=None if body is None else json.dumps(body), **extra
