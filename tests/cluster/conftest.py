@@ -1,7 +1,9 @@
 """A real cluster for tests: a context that is named for it, or the test cluster beside the checkout. Never another one.
 
-    TODOCTL_TEST_CONTEXT=kind-test pytest tests/cluster     # with its KUBECONFIG; Dapr must be there already
     pytest tests/cluster                                    # starts ../shared/cluster and leaves it running
+
+    # Another cluster, with its KUBECONFIG: Dapr must be there, and images that `todoctl images build` made.
+    TODOCTL_TEST_CONTEXT=kind-test TODOCTL_TEST_REGISTRY=localhost TODOCTL_TEST_TAG=dev pytest tests/cluster
 
 `TODOCTL_TEST_HOST` is this machine's address as pods see it; the test cluster's is 10.99.0.1.
 """
@@ -16,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import dapr, images
+from tests.cluster.deployment import Images, Release, deployed
 from tests.cluster.kube import Cluster
 from tests.helm import Chart, helm
 from tests.unit.sites import CHART, ROOT
@@ -39,9 +43,9 @@ def cluster() -> Cluster:
     done = subprocess.run([folder / "up"], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     kubeconfig = Path(done.stdout.split()[-1])
-    found = Cluster(kubeconfig.parent / "bin" / "kubectl", "todo-test", kubeconfig)
+    found = Cluster(kubeconfig.parent / "bin" / "kubectl", "todo-test", kubeconfig, folder)
     for file in sorted((folder / "crds").glob("*.yaml")):
-        found.kubectl("apply", "--server-side", "--filename", str(file))
+        found.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(file))
     return found
 
 
@@ -49,6 +53,29 @@ def cluster() -> Cluster:
 def chart() -> Chart:
     """Our chart."""
     return Chart(helm(), CHART)
+
+
+@pytest.fixture(scope="session")
+def control_plane(cluster: Cluster, chart: Chart) -> None:
+    """Dapr, ready."""
+    dapr.ready(cluster, chart.helm)
+
+
+@pytest.fixture(scope="session")
+def service_images(cluster: Cluster) -> Images:
+    """Images of this checkout, where the cluster's node finds them."""
+    registry, tag = (os.environ.get(f"TODOCTL_TEST_{name}", "") for name in ("REGISTRY", "TAG"))
+    if tag:
+        return Images(registry or "localhost", tag)
+    assert cluster.programs, "name the images that are in the cluster: TODOCTL_TEST_REGISTRY, TODOCTL_TEST_TAG"
+    return Images("localhost", images.ready(cluster, cluster.programs))
+
+
+@pytest.fixture(scope="session")
+def release(cluster: Cluster, chart: Chart, control_plane: None, service_images: Images) -> Iterator[Release]:
+    """The platform, deployed once for all tests."""
+    with deployed(cluster, chart, service_images) as found:
+        yield found
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ _LEVELS = ("enforce", "warn", "audit")
 
 @dataclass(frozen=True)
 class Cluster:
-    """One context of one kubeconfig."""
+    """One context of one kubeconfig; `programs` are those of a cluster that is ours to start and fill."""
 
     program: Path
     context: str
     kubeconfig: Path | None
+    programs: Path | None = None
 
     @property
     def environ(self) -> dict[str, str]:

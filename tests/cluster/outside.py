@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +29,6 @@ from todoctl.settings import load
 
 ROLES = ("todo_operator", "dapr_state", "auth", "api", "audit")
 USER = "todo"
-_PORTS = {"postgres": 35432, "kafka": 39093, "kafka-here": 39092, "controller": 39094}
 
 
 @dataclass(frozen=True)
@@ -35,27 +36,28 @@ class Outside:
     """Where pods reach the two, where this machine does, and the secrets for them."""
 
     host: str
+    listens: Mapping[str, int]
     password: str
     certificate: str
 
     @property
     def brokers(self) -> str:
         """The broker as pods reach it: SASL over TLS."""
-        return f"{self.host}:{_PORTS['kafka']}"
+        return f"{self.host}:{self.listens['kafka']}"
 
     @property
     def brokers_here(self) -> str:
         """The broker as this machine does."""
-        return f"127.0.0.1:{_PORTS['kafka-here']}"
+        return f"127.0.0.1:{self.listens['kafka-here']}"
 
     @property
     def ports(self) -> dict[str, int]:
         """The ports that pods have to reach."""
-        return {name: _PORTS[name] for name in ("postgres", "kafka")}
+        return {name: self.listens[name] for name in ("postgres", "kafka")}
 
     def url(self, role: str) -> str:
         """The database as a role reaches it from a pod."""
-        return f"postgresql://{role}:{self.password}@{self.host}:{_PORTS['postgres']}/todo"
+        return f"postgresql://{role}:{self.password}@{self.host}:{self.listens['postgres']}/todo"
 
 
 @contextmanager
@@ -64,13 +66,11 @@ def running(host: str, values: Values) -> Iterator[Outside]:
     folder = Path(tempfile.mkdtemp(prefix="todo-outside-", dir="/tmp"))
     folder.chmod(0o755)
     processes: list[subprocess.Popen[bytes]] = []
-    password = uuid.uuid4().hex
+    found = Outside(host, _free_ports(host), uuid.uuid4().hex, _certificate(folder, host))
     try:
-        processes.append(_postgres(folder, host, password))
-        certificate = _certificate(folder, host)
-        processes.append(_kafka(folder, host, password))
-        found = Outside(host, password, certificate)
-        _until(lambda: _prepare_database(password))
+        processes.append(_postgres(folder, found))
+        processes.append(_kafka(folder, found))
+        _until(lambda: _prepare_database(found))
         _until(lambda: _make_topics(found, values))
         yield found
     finally:
@@ -83,6 +83,22 @@ def running(host: str, values: Values) -> Iterator[Outside]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _free_ports(host: str) -> dict[str, int]:
+    """A port for each listener, all free now, because several runs may be going on."""
+    addresses = {"postgres": host, "kafka": host, "kafka-here": "127.0.0.1", "controller": "127.0.0.1"}
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(_bound(address)) for name, address in addresses.items()}
+        return {name: server.getsockname()[1] for name, server in servers.items()}
+
+
+def _bound(address: str) -> socket.socket:
+    # Not one that the system may give to an outgoing connection meanwhile.
+    for port in random.sample(range(20000, 32768), 100):
+        with suppress(OSError):
+            return socket.create_server((address, port))
+    raise AssertionError(f"no port is free at {address}")
+
+
 def _tool(name: str) -> Path:
     settings = load(os.environ, cwd=Path("/"))
     found = tools.find(name, settings.cache, environ=os.environ)
@@ -92,32 +108,33 @@ def _tool(name: str) -> Path:
     return found.path
 
 
-def _postgres(folder: Path, host: str, password: str) -> subprocess.Popen[bytes]:
+def _postgres(folder: Path, outside: Outside) -> subprocess.Popen[bytes]:
     programs, data = _tool("postgresql"), folder / "postgres"
-    postgres.initialise(programs, data, password)
+    postgres.initialise(programs, data, outside.password)
     with (data / "postgresql.auto.conf").open("a") as settings:
-        settings.write(f"listen_addresses = '127.0.0.1,{host}'\n")
+        settings.write(f"listen_addresses = '127.0.0.1,{outside.host}'\n")
     with (data / "pg_hba.conf").open("a") as rules:
         rules.write("host all all 0.0.0.0/0 scram-sha-256\n")
     user = postgres.server_user()
-    return subprocess.Popen(
-        [programs / "postgres", "-D", data, "-p", str(_PORTS["postgres"])],
-        user=user,
-        group=user,
-        extra_groups=[] if user else None,
-        env={"LC_ALL": "C.UTF-8"},
-        cwd="/",
-        stdout=(folder / "postgres.log").open("wb"),
-        stderr=subprocess.STDOUT,
-    )
+    with (folder / "postgres.log").open("wb") as log:
+        return subprocess.Popen(
+            [programs / "postgres", "-D", data, "-p", str(outside.listens["postgres"])],
+            user=user,
+            group=user,
+            extra_groups=[] if user else None,
+            env={"LC_ALL": "C.UTF-8"},
+            cwd="/",
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
-def _prepare_database(password: str) -> bool:
-    url = postgres.admin_url(password, _PORTS["postgres"])
+def _prepare_database(outside: Outside) -> bool:
+    url = postgres.admin_url(outside.password, outside.listens["postgres"])
     try:
         # Only the owner: migrations make the roles, as on a managed database.
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as link:
-            link.execute(f"CREATE ROLE todo_owner LOGIN CREATEROLE PASSWORD '{password}'")  # type: ignore[arg-type]
+            link.execute(f"CREATE ROLE todo_owner LOGIN CREATEROLE PASSWORD '{outside.password}'")  # type: ignore[arg-type]
             link.execute("CREATE DATABASE todo OWNER todo_owner")
     except psycopg.OperationalError:
         return False
@@ -134,16 +151,17 @@ def _certificate(folder: Path, host: str) -> str:
     return certificate.read_text()
 
 
-def _kafka(folder: Path, host: str, password: str) -> subprocess.Popen[bytes]:
-    controller = f"127.0.0.1:{_PORTS['controller']}"
+def _kafka(folder: Path, outside: Outside) -> subprocess.Popen[bytes]:
+    controller = f"127.0.0.1:{outside.listens['controller']}"
+    listeners = f"OUT://{outside.brokers},HERE://{outside.brokers_here}"
     login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     settings = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{controller}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"OUT://{host}:{_PORTS['kafka']},HERE://127.0.0.1:{_PORTS['kafka-here']},CONTROLLER://{controller}",
-        "advertised.listeners": f"OUT://{host}:{_PORTS['kafka']},HERE://127.0.0.1:{_PORTS['kafka-here']}",
+        "listeners": f"{listeners},CONTROLLER://{controller}",
+        "advertised.listeners": listeners,
         "listener.security.protocol.map": "OUT:SASL_SSL,HERE:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "HERE",
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
@@ -164,11 +182,11 @@ def _kafka(folder: Path, host: str, password: str) -> subprocess.Popen[bytes]:
     config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     java = [_tool("jre"), "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{_tool('kafka')}/*"]
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-    account = f"SCRAM-SHA-512=[name={USER},password={password}]"
+    account = f"SCRAM-SHA-512=[name={USER},password={outside.password}]"
     form = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", config]
     subprocess.run([*form, "--add-scram", account], check=True, capture_output=True)
-    log = (folder / "kafka.log").open("wb")
-    return subprocess.Popen([*java, "kafka.Kafka", config], stdout=log, stderr=subprocess.STDOUT, cwd="/")
+    with (folder / "kafka.log").open("wb") as log:
+        return subprocess.Popen([*java, "kafka.Kafka", config], stdout=log, stderr=subprocess.STDOUT, cwd="/")
 
 
 def _make_topics(outside: Outside, values: Values) -> bool:

@@ -13,7 +13,7 @@ from tests.unit.operations.conftest import settings_in
 from tests.unit.sites import chart_values
 from todoctl.core.events import PROBE_TYPE
 from todoctl.errors import TodoctlError
-from todoctl.operations.checks import Check, Finding
+from todoctl.operations.checks import Check, Finding, run_all
 from todoctl.operations.kafka import probe
 from todoctl.operations.local import doctor, state, up
 from todoctl.settings import Settings
@@ -53,7 +53,7 @@ def test_a_bug_in_a_check_is_a_bug() -> None:
 
 def test_what_a_stopped_platform_shows(look: up.Up) -> None:
     """Every part, topic and subscription has a check; what needs the platform has failed and names a command."""
-    findings = {finding.check: finding for finding in doctor.examine(look)}
+    findings = {finding.check: finding for finding in run_all(doctor.checks(look))}
     wanted = {f"part {name}" for name in look.assembly.parts}
     wanted |= {f"topic {name}" for name in VALUES.topics}
     wanted |= {
@@ -70,7 +70,7 @@ def test_what_a_stopped_platform_shows(look: up.Up) -> None:
 
 def test_findings_come_in_a_fixed_order(look: up.Up) -> None:
     """Two runs tell the same checks in the same order."""
-    first, second = ([finding.check for finding in doctor.examine(look)] for _ in range(2))
+    first, second = ([finding.check for finding in run_all(doctor.checks(look))] for _ in range(2))
     assert first == second
     assert len(set(first)) == len(first)
 

@@ -80,11 +80,20 @@ class ClusterPlatform:
             if self._broker is None:
                 section = self._settings.environment.kafka
                 self._broker = (
-                    broker.of_chart(self._cluster, self.reach, self._settings.name)
+                    self._broker_of_chart()
                     if section is None
                     else broker.configured(self._settings, section, self._environ)
                 )
             return self._broker
+
+    def _broker_of_chart(self) -> Broker:
+        try:
+            reach = self.reach
+        except UsageError as error:
+            name = self._settings.name
+            hint = f'{error.hint}; or add [environments.{name}.kafka] with bootstrap = "HOST:PORT" to todoctl.toml'
+            raise UsageError(error.message, hint=hint) from error
+        return broker.of_chart(self._cluster, reach, self._settings.name)
 
     def database_url(self, role: str) -> str:
         """From the database's Secret; by a port into the cluster where the server is there."""
