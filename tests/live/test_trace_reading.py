@@ -72,7 +72,7 @@ def events(kafka: KafkaServer) -> dict[str, Seen]:
 @pytest.fixture
 def look(kafka: KafkaServer) -> Callable[..., Topics]:
     """The topics as a trace looks at them."""
-    return lambda since=timedelta(hours=1): Topics(VALUES, lambda: kafka.client, LIMIT, datetime.now(UTC) - since)
+    return lambda since=timedelta(hours=1): Topics(VALUES, lambda: kafka.client, LIMIT, datetime.now(UTC) - since, list)
 
 
 @pytest.mark.parametrize("name", ["first", "middle", "last"])

@@ -48,12 +48,12 @@ def list_groups(ctx: typer.Context, output: _OUTPUT = Output.table) -> None:
 @app.command()
 def describe(ctx: typer.Context, group: _GROUP, output: _OUTPUT = Output.table) -> None:
     """Describe a group: its members with their partitions, its commits and its lag."""
-    settings, there = context.settings(ctx), context.platform(ctx)
+    there = context.platform(ctx)
     broker = there.broker()
     known = next((one for one in groups.groups(broker) if one.name == group), None)
     if known is None:
         raise client.KafkaError(f"the broker knows no group {group!r}", hint="todoctl groups list")
-    rows = lag.observe(broker, there.values, is_local=settings.environment.kind == "local", only_groups=[group])
+    rows = lag.observe(broker, there.values, replicas=there.replicas, only_groups=[group])
     found = {
         "name": known.name,
         "state": known.state,

@@ -109,8 +109,8 @@ def _consumed(facts: Facts, seen: Seen, app: str, item: Subscription, values: Va
         yield _audited(facts, seen, values, passed=passed)
         return
     if passed is None:
-        name = f"group {local_group(app, item)}"
-        words = f"{seen.type}: how far the {name} is could not be looked at: {facts.ailing.get(name, 'not known')}"
+        name, why = _deaf(facts, app, item)
+        words = f"{seen.type}: how far the {name} is could not be looked at: {why}"
         yield Step(None, app, "blind", words, seen.event_id)
         return
     if not passed and not _began_later(facts, seen, app, item):
@@ -129,6 +129,14 @@ def _consumed(facts: Facts, seen: Seen, app: str, item: Subscription, values: Va
         yield from _successor(facts, seen)
     if app == "notification":
         yield from _mail(facts, seen)
+
+
+def _deaf(facts: Facts, app: str, item: Subscription) -> tuple[str, str]:
+    """The group that could not be looked at, and why."""
+    own = f"group {local_group(app, item)}"
+    replicas = (name for name in facts.ailing if item.every_replica and name.startswith(f"group {app}-"))
+    name = next(replicas, own)
+    return name, facts.ailing.get(name, "not known")
 
 
 def _passed(facts: Facts, seen: Seen, app: str) -> bool | None:

@@ -38,6 +38,9 @@ class Platform(Protocol):
     def app_token(self) -> str:
         """The token for the services' internal routes; a secret."""
 
+    def replicas(self, app: str) -> Sequence[str] | None:
+        """The replicas of an app that read for themselves, None where that can't be told."""
+
     def mails(self, *, since: datetime | None = None) -> list[Mail]:
         """The mails that the sink keeps, the oldest first; RefusedError where mails leave the platform."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ class Edges:
     values: Values
     database: Callable[[], str]
     broker: Callable[[], Broker]
+    replicas: Callable[[str], Sequence[str] | None]
     mails: Callable[[], list[KeptMail]]
     intent: Callable[[str], Mapping[str, Any] | None]
     ailing: Callable[[], Mapping[str, str]]
@@ -75,6 +76,7 @@ def edges_of(platform: Platform) -> Edges:
         values=platform.values,
         database=lambda: platform.database_url(OPERATOR_ROLE),
         broker=platform.broker,
+        replicas=platform.replicas,
         mails=lambda: platform.mails() if platform.keeps_mails() else [],
         intent=platform.intent,
         ailing=platform.ailing,
@@ -85,7 +87,7 @@ def edges_of(platform: Platform) -> Edges:
 def collect(edges: Edges, subject: Subject, limits: Limits) -> Facts:
     """Everything that is known about the subject now; what could not be looked at is in `blind`."""
     found = _Found(subject)
-    topics = Topics(edges.values, edges.broker, limits.records, edges.clock() - limits.since)
+    topics = Topics(edges.values, edges.broker, limits.records, edges.clock() - limits.since, edges.replicas)
     # Before the rows: what a consumer has passed by now has left its effect by the time that the effect is looked for.
     groups = topics.groups({*EVENT_MODELS})
     _rows(edges, found, _read_subject)

@@ -12,7 +12,7 @@ from todoctl.adapters.kafka.reader import Reader
 from todoctl.adapters.kafka.records import Record
 from todoctl.core import trace as values_of
 from todoctl.core import trace_found
-from todoctl.core.dapr import local_group
+from todoctl.core.dapr import group_of, replica_name
 from todoctl.core.dlq.decisions import decision_key
 from todoctl.core.events import DEAD_LETTERS
 from todoctl.core.topics import partition_of
@@ -33,8 +33,15 @@ class Topics:
     `deaf` has the same for groups, of which only some matter to a subject.
     """
 
-    def __init__(self, values: Values, broker: Callable[[], Broker], limit: int, since: datetime) -> None:
-        self._values, self._open, self._limit, self._since = values, broker, limit, since
+    def __init__(
+        self,
+        values: Values,
+        broker: Callable[[], Broker],
+        limit: int,
+        since: datetime,
+        replicas: Callable[[str], Sequence[str] | None],
+    ) -> None:
+        self._values, self._open, self._limit, self._since, self._replicas = values, broker, limit, since, replicas
         self.records_read = 0
         self.blind: dict[str, str] = {}
         self.deaf: dict[str, str] = {}
@@ -116,15 +123,18 @@ class Topics:
         return known
 
     def groups(self, topics: set[str]) -> dict[tuple[str, str, int], GroupPlace]:
-        """(service, topic, partition) → where each group that reads one of the topics is."""
+        """(service, topic, partition) → where the group that reads one of the topics is; of several the last one."""
         found: dict[tuple[str, str, int], GroupPlace] = {}
         for app, service in self._values.services.items():
             wanted: dict[str, list[str]] = {}
             for item in service.subscribes:
-                if item.topic in topics:
-                    wanted.setdefault(local_group(app, item), []).append(item.topic)
+                # Each replica of some has a group of its own; they are nobody's where none runs.
+                names = (self._replicas(app) if item.every_replica else None) or [replica_name(app)]
+                for name in names if item.topic in topics else ():
+                    wanted.setdefault(group_of(app, item, name), []).append(item.topic)
             for name, names in wanted.items():
-                found |= self._group(app, name, names)
+                for key, place in self._group(app, name, names).items():
+                    found[key] = max(found.get(key, place), place, key=_behind)
         return found
 
     def _group(self, app: str, name: str, topics: list[str]) -> dict[tuple[str, str, int], GroupPlace]:
@@ -175,6 +185,11 @@ class Topics:
             for batch in reader.batches():
                 self.records_read += len(batch)
                 yield from map(records.to_record, batch)
+
+
+def _behind(place: GroupPlace) -> tuple[bool, int]:
+    """How far back a group is; one that never committed began at the newest record."""
+    return place.committed is not None, place.lag
 
 
 def _place(seen: Seen, marks: Mapping[Place, Span]) -> Place:

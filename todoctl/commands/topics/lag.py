@@ -43,12 +43,11 @@ def lag(
     limit, seconds = _limit(most), _seconds(wait)
     if wait is not None and limit is None:
         raise UsageError("--wait waits for a limit", hint="add --max, such as --max 0")
-    settings, there = context.settings(ctx), context.platform(ctx)
+    there = context.platform(ctx)
     chart, broker = there.values, there.broker()
-    is_local = settings.environment.kind == "local"
 
     def look() -> list[PartitionLag]:
-        return observe(broker, chart, is_local=is_local, only_groups=group or (), only_topics=topics or ())
+        return observe(broker, chart, replicas=there.replicas, only_groups=group or (), only_topics=topics or ())
 
     rows = look() if limit is None or seconds is None else _wait(look, limit, seconds)
     screen.show([asdict(row) for row in rows], output, lambda: _table(rows))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from todoctl.adapters.kafka import client, groups, records, topics
 from todoctl.adapters.kafka.client import Broker, Place
 from todoctl.adapters.kafka.groups import Group
-from todoctl.core.dapr import local_group
+from todoctl.core.dapr import group_of
 from todoctl.core.lag import Facts, PartitionLag, judge, unknown
 from todoctl.core.values import Values
+
+# App → its replicas, None where they are not known.
+Replicas = Callable[[str], Sequence[str] | None]
 
 
 @dataclass(frozen=True)
@@ -24,24 +27,42 @@ class Expected:
     reads_new_only: bool
 
 
-def expected_groups(values: Values, *, is_local: bool, known: Iterable[str]) -> list[Expected]:
+def expected_groups(values: Values, *, replicas: Replicas, known: Iterable[str]) -> list[Expected]:
     """What the chart's services subscribe to.
 
-    A service whose replicas each read everything has one group for each: on this machine its name is known, elsewhere
-    its groups are those that begin with the service's name.
+    A service whose replicas each read everything has one group for each; where the replicas are not known, its groups
+    are those that begin with the service's name.
     """
     found = []
     for app, service in values.services.items():
         for item in service.subscribes:
-            names = [local_group(app, item)]
-            if item.every_replica and not is_local:
-                names = [name for name in known if name.startswith(f"{app}-")]
+            names = [group_of(app, item, name) for name in (replicas(app) or ()) if item.every_replica]
+            if not item.every_replica:
+                names = [app]
+            elif replicas(app) is None:
+                names = _own_groups(app, known)
             found += [Expected(name, item.topic, item.every_replica) for name in names]
     return found
 
 
+def retired_groups(values: Values, *, replicas: Replicas, known: Iterable[str]) -> set[str]:
+    """Groups of replicas that are gone: nobody will ever read for them again."""
+    expected = {one.group for one in expected_groups(values, replicas=replicas, known=known)}
+    apps = [name for name, service in values.services.items() if any(i.every_replica for i in service.subscribes)]
+    return {name for app in apps if replicas(app) is not None for name in _own_groups(app, known)} - expected
+
+
+def _own_groups(app: str, known: Iterable[str]) -> list[str]:
+    return [name for name in known if name.startswith(f"{app}-")]
+
+
 def observe(
-    broker: Broker, values: Values, *, is_local: bool, only_groups: Sequence[str] = (), only_topics: Sequence[str] = ()
+    broker: Broker,
+    values: Values,
+    *,
+    replicas: Replicas,
+    only_groups: Sequence[str] = (),
+    only_topics: Sequence[str] = (),
 ) -> list[PartitionLag]:
     """The lag of every group on every partition that it reads or should read.
 
@@ -55,8 +76,9 @@ def observe(
     if missing := [name for name in only_topics if name not in layout]:
         raise client.KafkaError(f"Kafka: there is no topic {missing[0]!r}", hint="todoctl topics list")
     known = {one.name: one for one in groups.groups(broker)}
-    expected = expected_groups(values, is_local=is_local, known=known)
-    names = list(only_groups) or sorted({*known, *(one.group for one in expected)})
+    expected = expected_groups(values, replicas=replicas, known=known)
+    retired = retired_groups(values, replicas=replicas, known=known)
+    names = list(only_groups) or sorted({*known, *(one.group for one in expected)} - retired)
     places = [
         (name, part.number) for name, parts in layout.items() for part in parts if name in (only_topics or layout)
     ]

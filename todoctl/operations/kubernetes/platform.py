@@ -110,6 +110,13 @@ class ClusterPlatform:
         """From its Secret."""
         return self._token(self._cluster.secrets.app_token.name)
 
+    def replicas(self, app: str) -> Sequence[str] | None:
+        """The pods of the app; not known where only the broker can be reached."""
+        try:
+            return status.replicas(Pods(self.kube), self._places, app)
+        except TodoctlError:
+            return None
+
     def mails(self, *, since: datetime | None = None) -> list[Mail]:
         """Those that the sink's pod keeps, copied to the environment's folder."""
         if not self.keeps_mails():

@@ -37,9 +37,7 @@ def restart(kube: Kube, values: Values, names: Sequence[str], *, seconds: float)
     if unknown := [name for name in names if name not in values.services]:
         listed = ", ".join(values.services)
         raise UsageError(f"no service is called {', '.join(map(repr, unknown))}; there are: {listed}")
-    yield from run_steps(
-        [Step(name, partial(_roll, kube, values, name, seconds)) for name in names]
-    )
+    yield from run_steps([Step(name, partial(_roll, kube, values, name, seconds)) for name in names])
 
 
 def _roll(kube: Kube, values: Values, name: str, seconds: float, tell: Tell) -> str:

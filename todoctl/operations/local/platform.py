@@ -14,6 +14,7 @@ from todoctl.adapters import mails, migrations
 from todoctl.adapters.api import Addresses
 from todoctl.adapters.kafka.client import Broker
 from todoctl.adapters.mails import Mail
+from todoctl.core.dapr import replica_name
 from todoctl.core.logs import LogFilter, LogLine
 from todoctl.core.parts import OWNER_ROLE, sends_mail, sidecar_name
 from todoctl.core.ports import LOOPBACK, sidecar_port
@@ -57,6 +58,10 @@ class LocalPlatform:
     def app_token(self) -> str:
         """From the environment's secrets."""
         return self._recorded.secrets.app_token
+
+    def replicas(self, app: str) -> Sequence[str]:
+        """The one that a machine has."""
+        return [replica_name(app)]
 
     def mails(self, *, since: datetime | None = None) -> list[Mail]:
         """From the sink's folder, which outlives the sink."""
