@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from todoctl.adapters.kube.api import Kube
@@ -10,8 +9,8 @@ from todoctl.adapters.kube.kinds import DEPLOYMENTS, PODS, SECRETS, STATEFUL_SET
 from todoctl.core.cluster_values import Secret
 from todoctl.core.dapr import group_of
 from todoctl.core.parts import sidecar_name
-from todoctl.core.values import Values
-from todoctl.errors import UnhealthyError
+from todoctl.core.values import Subscription, Values
+from todoctl.errors import TodoctlError, UnhealthyError
 from todoctl.operations.checks import Check, Finding, Stores, store_checks, subscription, topic_checks
 from todoctl.operations.kubernetes import status
 from todoctl.operations.kubernetes.pods import Place, Pods, cluster_values, places, version
@@ -34,35 +33,54 @@ _DEPLOY = "todoctl deploy"
 
 
 def checks(kube: Kube, values: Values, stores: Stores) -> list[Check]:
-    """Everything that can be wrong with the platform."""
-    cluster = cluster_values(values)
+    """Everything that can be wrong with the platform; while cluster or namespace are away, what comes before them."""
+    first = Check("cluster", partial(_cluster, kube), "kubectl cluster-info")
+    if first.run().verdict == "fail":
+        return [first]
+    checks = [first, *_cluster_checks(kube, values)]
+    if not _has_namespace(kube):
+        return checks
     found, pods = places(values, kube.namespace), Pods(kube)
-    dapr = cluster.sidecars.control_plane_namespace
-    checks = [
-        Check("cluster", partial(_cluster, kube), "kubectl cluster-info"),
-        Check("rights", partial(_rights, kube), "kubectl auth can-i --list"),
-        Check("namespace", partial(_namespace, kube), _DEPLOY),
-        *(
-            Check(f"dapr {name}", partial(_control, kube, dapr, name), "todoctl install dapr")
-            for name in _CONTROL_PLANE
-        ),
-        Check("release", partial(_release, kube), "todoctl history"),
-    ]
-    used = {"database": cluster.secrets.database, "kafka": cluster.secrets.kafka, "smtp": cluster.secrets.smtp}
-    used |= {"daprToken": cluster.secrets.dapr_token, "appToken": cluster.secrets.app_token}
-    checks += [
-        Check(f"secret {item.name}", partial(_secret, kube, values, key, item), _DEPLOY) for key, item in used.items()
-    ]
+    checks += [Check("release", partial(_release, kube), "todoctl history"), *_secret_checks(kube, values)]
     checks += [Check(f"part {place.name}", partial(_part, place, pods), "kubectl get pods") for place in found]
     checks += [Check("sidecar version", partial(_sidecars, found, pods), "todoctl restart SERVICE")]
     checks += topic_checks(stores, fix="todoctl status")
     for app, service in values.services.items():
         for item in service.subscribes:
-            look = _replicas(stores, pods, found, app, item.topic) if item.every_replica else None
             plain = subscription(stores, app, item.topic, group_of(app, item, ""), fix=f"todoctl logs {app}")
-            checks.append(Check(plain.name, look, plain.fix) if look else plain)
+            look = partial(_replicas, stores, pods, found, app, item)
+            checks.append(Check(plain.name, look, plain.fix) if item.every_replica else plain)
     logs = f"todoctl logs api {sidecar_name('api')}"
     return checks + store_checks(stores, outbox_fix=logs, fix="todoctl status")
+
+
+def _cluster_checks(kube: Kube, values: Values) -> list[Check]:
+    dapr = cluster_values(values).sidecars.control_plane_namespace
+    return [
+        Check("rights", partial(_rights, kube), "kubectl auth can-i --list"),
+        *(
+            Check(f"dapr {name}", partial(_control, kube, dapr, name), "todoctl install dapr")
+            for name in _CONTROL_PLANE
+        ),
+        Check("namespace", partial(_namespace, kube), _DEPLOY),
+    ]
+
+
+def _secret_checks(kube: Kube, values: Values) -> list[Check]:
+    secrets = cluster_values(values).secrets
+    used = {"database": secrets.database, "kafka": secrets.kafka, "smtp": secrets.smtp}
+    used |= {"daprToken": secrets.dapr_token, "appToken": secrets.app_token, "serviceToken": secrets.service_token}
+    return [
+        Check(f"secret {item.name}", partial(_secret, kube, values, key, item), _DEPLOY) for key, item in used.items()
+    ]
+
+
+def _has_namespace(kube: Kube) -> bool:
+    try:
+        return kube.has_namespace()
+    except TodoctlError:
+        # Whoever may not look at it may see what else is wrong.
+        return True
 
 
 def _cluster(kube: Kube) -> Finding:
@@ -166,19 +184,13 @@ def _sidecars(found: tuple[Place, ...], pods: Pods) -> Finding:
     return Finding(check, "ok", seen[0])
 
 
-def _replicas(stores: Stores, pods: Pods, found: tuple[Place, ...], app: str, topic: str) -> Callable[[], Finding]:
+def _replicas(stores: Stores, pods: Pods, found: tuple[Place, ...], app: str, item: Subscription) -> Finding:
     """Each replica reads for itself: each must be reached."""
-    item = next(item for item in stores.values.services[app].subscribes if item.topic == topic)
-
-    def look() -> Finding:
-        names = status.replicas(pods, found, app)
-        results = [subscription(stores, app, topic, group_of(app, item, name), fix="").run() for name in names]
-        bad = [result for result in results if result.verdict != "ok"]
-        if bad or not results:
-            seen = "; ".join(result.seen for result in bad) or "no pod runs"
-            return Finding(f"subscription {app} {topic}", "fail", seen, f"todoctl logs {app}; todoctl restart {app}")
-        return Finding(
-            f"subscription {app} {topic}", "ok", f"{len(results)} replicas read for themselves; {results[0].seen}"
-        )
-
-    return look
+    check, names = f"subscription {app} {item.topic}", status.replicas(pods, found, app)
+    results = [subscription(stores, app, item.topic, group_of(app, item, name), fix="").run() for name in names]
+    bad = [result for result in results if result.verdict != "ok"]
+    if bad or not results:
+        seen = "; ".join(result.seen for result in bad) or "no pod runs"
+        return Finding(check, "fail", seen, f"todoctl logs {app}; todoctl restart {app}")
+    words = "1 replica reads" if len(results) == 1 else f"{len(results)} replicas read"
+    return Finding(check, "ok", f"{words} everything; {results[0].seen}")

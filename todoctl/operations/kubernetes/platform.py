@@ -49,7 +49,17 @@ class ClusterPlatform:
 
     @cached_property
     def kube(self) -> Kube:
-        """The environment's namespace."""
+        """The environment's namespace, which is there.
+
+        Raises:
+            UnhealthyError: the cluster does not answer, or has no such namespace.
+            ForbiddenError: we may not look.
+        """
+        doctor.require_namespace(self._unchecked, self._settings.name)
+        return self._unchecked
+
+    @cached_property
+    def _unchecked(self) -> Kube:
         with self._guard:
             found = Kube(
                 access(self._environ, self._settings.environment.context),
@@ -158,7 +168,6 @@ class ClusterPlatform:
 
     def status(self) -> Status:
         """Every pod, what lies outside, lag and outbox."""
-        self._require_namespace()
         return status.observe(self._settings.name, self.values, self.kube, self)
 
     def log_parts(self) -> Mapping[str, Sequence[str]]:
@@ -168,12 +177,11 @@ class ClusterPlatform:
 
     def logs(self, parts: Sequence[str], wanted: LogFilter, *, follow: bool = False) -> Iterator[LogLine]:
         """From the API server."""
-        self._require_namespace()
         return logs.read(self.kube, [self._place(name) for name in parts], wanted, follow=follow)
 
     def checks(self) -> Sequence[Check]:
         """Of cluster, rights, control plane, Secrets, pods, topics, subscriptions, schema, outbox and clocks."""
-        return doctor.checks(self.kube, self.values, self._stores)
+        return doctor.checks(self._unchecked, self.values, self._stores)
 
     def mend(self, finding: Finding) -> str:
         """Topics that are missing or have other settings."""
@@ -190,7 +198,6 @@ class ClusterPlatform:
 
     def urls(self) -> Mapping[str, str]:
         """What the cluster offers to the outside, and the addresses inside of it."""
-        self._require_namespace()
         return addresses.urls(self.kube, self.values, self._places)
 
     def close(self) -> None:
@@ -222,7 +229,3 @@ class ClusterPlatform:
         if "token" not in held:
             raise UnhealthyError(f"the Secret {secret} has no key token", hint="todoctl doctor")
         return held["token"]
-
-    def _require_namespace(self) -> None:
-        # Also the quick way to say that the cluster is away, or that we may not look.
-        doctor.require_namespace(self.kube, self._settings.name)
