@@ -45,6 +45,13 @@ def web(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def cluster(session: nox.Session) -> None:
+    """The chart and the commands on Kubernetes: ../shared/cluster, or the context that TODOCTL_TEST_CONTEXT names."""
+    _install(session)
+    session.run("pytest", "tests/cluster", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Speed as ratios, measured side by side in one run."""
     _install(session)

@@ -111,11 +111,22 @@ def deployed(cluster: Cluster, chart: Chart, images: Images) -> Iterator[Release
             )
             assert done.returncode == 0, done.stderr
             found = Release(cluster, where, namespace, file)
-            until(lambda: _all_ready(found), "all pods ready", seconds=600)
+            try:
+                until(lambda: _all_ready(found), "all pods ready", seconds=420)
+            except AssertionError as error:
+                error.add_note(_evidence(cluster, namespace))
+                raise
             yield found
         finally:
             if not os.environ.get("TODOCTL_TEST_KEEP"):
                 cluster.kubectl("delete", "namespace", namespace, seconds=300)
+
+
+def _evidence(cluster: Cluster, namespace: str) -> str:
+    """What a person would look at first."""
+    pods = cluster.run("get", "pods", "--namespace", namespace, "--output=wide").stdout
+    events = cluster.run("get", "events", "--namespace", namespace, "--sort-by=.lastTimestamp").stdout
+    return f"{pods}\n" + "\n".join(events.splitlines()[-30:])
 
 
 def _all_ready(release: Release) -> bool:

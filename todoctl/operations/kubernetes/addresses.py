@@ -11,8 +11,11 @@ from todoctl.errors import TodoctlError
 from todoctl.operations.kubernetes.pods import Place, cluster_values
 
 
-def urls(kube: Kube, values: Values, found: Sequence[Place]) -> dict[str, str]:
-    """The same names as on one machine; what browsers use first where the cluster is open to them."""
+def urls(kube: Kube, values: Values, found: Sequence[Place], database: str) -> dict[str, str]:
+    """The same names as on one machine; what browsers use first where the cluster is open to them.
+
+    `database` is where it lies outside of the cluster.
+    """
     services = {str(item["metadata"]["name"]): item for item in kube.items(SERVICES)}
     cluster, namespace = cluster_values(values), kube.namespace
     inside = {name: f"http://{name}.{namespace}:{service.port}" for name, service in values.services.items()}
@@ -25,7 +28,7 @@ def urls(kube: Kube, values: Values, found: Sequence[Place]) -> dict[str, str]:
     # A sidecar listens on its pod's loopback.
     known |= {f"{name} sidecar": "http://127.0.0.1:3500" for name in values.services}
     at = {place.name: place.address for place in found}
-    known |= {"kafka": at.get("kafka", cluster.kafka.brokers), "postgres": at.get("postgres", "")}
+    known |= {"kafka": at.get("kafka", cluster.kafka.brokers), "postgres": at.get("postgres", database)}
     known |= {"mail sink": at["mailsink"]} if "mailsink" in at else {}
     return {name: url for name, url in known.items() if url}
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import Any
+from urllib.parse import urlsplit
 
 from todoctl.adapters import mails, migrations, sidecar
 from todoctl.adapters.api import Addresses
@@ -109,12 +110,16 @@ class ClusterPlatform:
         """From the database's Secret; by a port into the cluster where the server is there."""
         with self._guard:
             if role not in self._urls:
-                held = self.kube.secret(self._cluster.secrets.database.name)
-                if role not in held:
-                    name = self._cluster.secrets.database.name
-                    raise UnhealthyError(f"the Secret {name} has no key {role}", hint="todoctl doctor")
-                self._urls[role] = self.reach.url(held[role])
+                self._urls[role] = self.reach.url(self._held_url(role))
             return self._urls[role]
+
+    def _held_url(self, role: str) -> str:
+        """The URL by which pods connect as a role."""
+        name = self._cluster.secrets.database.name
+        held = self.kube.secret(name)
+        if role not in held:
+            raise UnhealthyError(f"the Secret {name} has no key {role}", hint="todoctl doctor")
+        return held[role]
 
     def app_token(self) -> str:
         """From its Secret."""
@@ -198,7 +203,9 @@ class ClusterPlatform:
 
     def urls(self) -> Mapping[str, str]:
         """What the cluster offers to the outside, and the addresses inside of it."""
-        return addresses.urls(self.kube, self.values, self._places)
+        # Only the place of the URL: what stands before it is a secret.
+        database = urlsplit(self._held_url(OPERATOR_ROLE)).netloc.rpartition("@")[2]
+        return addresses.urls(self.kube, self.values, self._places, database)
 
     def close(self) -> None:
         """End every port, and the connections to the API server."""
