@@ -205,7 +205,7 @@ def test_a_poisoned_record_becomes_letters(shell: Shell, tmp_path: Path) -> None
     where = ("--where", "origin=task-events")
     consumers = until(lambda: _consumers(shell, where), "letters of audit and recurring", seconds=60)
     assert consumers == {"audit", "recurring"}
-    assert shell.run("dlq", "plan", str(plan), *where).code == 0
+    assert shell.run("dlq", "plan", "--out", str(plan), *where).code == 0
     purged = shell.run("dlq", "purge", *where, "--yes", "--archive", str(tmp_path / "archive.jsonl"))
     assert purged.code == 0, purged.err
     assert shell.run("dlq", "list", *where, "-o", "json").json() == []
