@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -23,7 +24,16 @@ NAME = ("todo-dual-0.todo-kafka-brokers.kafka.svc", 9092)
 @pytest.fixture(scope="module")
 def hidden() -> Iterator[KafkaServer]:
     """A broker that sends its clients on to a name of a cluster's own."""
-    with kafka_server({"advertised.listeners": f"PLAINTEXT://{NAME[0]}:{NAME[1]}"}) as server:
+    # A broker checks transactions with their coordinator, which is itself: that way has to lead somewhere.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        inside = f"INSIDE://127.0.0.1:{free.getsockname()[1]}"
+    settings = {
+        "listeners": "HIDDEN://127.0.0.1:{port}," + inside + ",CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"HIDDEN://{NAME[0]}:{NAME[1]},{inside}",
+        "listener.security.protocol.map": "HIDDEN:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "INSIDE",
+    }
+    with kafka_server(settings) as server:
         yield server
 
 
