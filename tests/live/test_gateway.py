@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.live.broker import KafkaServer, kafka_server
+from tests.live.conftest import until
 from todoctl.adapters.kafka import client, groups, records, topics
 from todoctl.adapters.kafka.client import Broker
 from todoctl.adapters.kafka.gateway import Gateway
@@ -89,7 +90,10 @@ def test_a_transaction_passes(through: Broker) -> None:
         transactions.begin()
         transactions.send(topic, key=b"k", value=b"v", partition=0)
         transactions.commit()
-    assert records.watermarks(through, [topic])[topic, 0][1] >= 1
+    # A commit is answered before its markers are written.
+    until(
+        15, lambda: records.watermarks(through, [topic])[topic, 0][1] >= 1, "the record for readers of committed ones"
+    )
 
 
 def test_a_broker_that_can_not_be_dialled_is_a_broker_that_is_away(hidden: KafkaServer) -> None:
