@@ -99,7 +99,10 @@ def values(where: outside.Outside, images: Images) -> dict[str, Any]:
 def deployed(cluster: Cluster, chart: Chart, images: Images) -> Iterator[Release]:
     """The chart, every pod ready with its sidecar; gone afterwards, unless TODOCTL_TEST_KEEP is set."""
     namespace = f"todo-app-{uuid.uuid4().hex[:8]}"
-    with outside.running(_HOST, read_values(chart.folder)) as where, tempfile.TemporaryDirectory() as folder:
+    with (
+        outside.running(_HOST, read_values(chart.folder), f"{namespace}-inside") as where,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         file = Path(folder) / "values.yaml"
         file.write_text(yaml.safe_dump(values(where, images)))
         cluster.make_namespace(namespace)

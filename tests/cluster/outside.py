@@ -33,12 +33,16 @@ USER = "todo"
 
 @dataclass(frozen=True)
 class Outside:
-    """Where pods reach the two, where this machine does, and the secrets for them."""
+    """Where pods reach the two, where this machine does, and the secrets for them.
+
+    Who comes to the broker's port `kafka-hidden` is sent on to a name that only holds in the namespace `hidden`.
+    """
 
     host: str
     listens: Mapping[str, int]
     password: str
     certificate: str
+    hidden: str
 
     @property
     def brokers(self) -> str:
@@ -55,18 +59,24 @@ class Outside:
         """The ports that pods have to reach."""
         return {name: self.listens[name] for name in ("postgres", "kafka")}
 
+    @property
+    def hidden_name(self) -> str:
+        """What the broker calls itself to those who come by its hidden listener, as Strimzi names a broker's pod."""
+        return f"todo-dual-0.todo-kafka-brokers.{self.hidden}.svc:9093"
+
     def url(self, role: str) -> str:
         """The database as a role reaches it from a pod."""
         return f"postgresql://{role}:{self.password}@{self.host}:{self.listens['postgres']}/todo"
 
 
 @contextmanager
-def running(host: str, values: Values) -> Iterator[Outside]:
+def running(host: str, values: Values, hidden: str) -> Iterator[Outside]:
     """Both, with an empty database whose owner may make roles, and with the topics; gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="todo-outside-", dir="/tmp"))
     folder.chmod(0o755)
     processes: list[subprocess.Popen[bytes]] = []
-    found = Outside(host, _free_ports(host), uuid.uuid4().hex, _certificate(folder, host))
+    names = f"IP:{host},DNS:todo-kafka-bootstrap.{hidden}.svc,DNS:*.todo-kafka-brokers.{hidden}.svc"
+    found = Outside(host, _free_ports(host), uuid.uuid4().hex, _certificate(folder, names), hidden)
     try:
         processes.append(_postgres(folder, found))
         processes.append(_kafka(folder, found))
@@ -85,7 +95,8 @@ def running(host: str, values: Values) -> Iterator[Outside]:
 
 def _free_ports(host: str) -> dict[str, int]:
     """A port for each listener, all free now, because several runs may be going on."""
-    addresses = {"postgres": host, "kafka": host, "kafka-here": "127.0.0.1", "controller": "127.0.0.1"}
+    addresses = dict.fromkeys(("postgres", "kafka", "kafka-hidden"), host)
+    addresses |= dict.fromkeys(("kafka-here", "controller"), "127.0.0.1")
     with ExitStack() as stack:
         servers = {name: stack.enter_context(_bound(address)) for name, address in addresses.items()}
         return {name: server.getsockname()[1] for name, server in servers.items()}
@@ -141,11 +152,11 @@ def _prepare_database(outside: Outside) -> bool:
     return True
 
 
-def _certificate(folder: Path, host: str) -> str:
+def _certificate(folder: Path, names: str) -> str:
     """A certificate for the broker, its own authority; key and chain for Java in one file."""
     key, certificate = folder / "key.pem", folder / "cert.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=todo-outside"]
-    command += ["-addext", f"subjectAltName=IP:{host}", "-keyout", str(key), "-out", str(certificate)]
+    command += ["-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
     (folder / "broker.pem").write_text(key.read_text() + certificate.read_text())
     return certificate.read_text()
@@ -153,19 +164,21 @@ def _certificate(folder: Path, host: str) -> str:
 
 def _kafka(folder: Path, outside: Outside) -> subprocess.Popen[bytes]:
     controller = f"127.0.0.1:{outside.listens['controller']}"
-    listeners = f"OUT://{outside.brokers},HERE://{outside.brokers_here}"
+    near = f"OUT://{outside.brokers},HERE://{outside.brokers_here}"
+    hidden = f"HIDDEN://{outside.host}:{outside.listens['kafka-hidden']}"
     login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     settings = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{controller}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"{listeners},CONTROLLER://{controller}",
-        "advertised.listeners": listeners,
-        "listener.security.protocol.map": "OUT:SASL_SSL,HERE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"{near},{hidden},CONTROLLER://{controller}",
+        "advertised.listeners": f"{near},HIDDEN://{outside.hidden_name}",
+        "listener.security.protocol.map": "OUT:SASL_SSL,HIDDEN:SASL_SSL,HERE:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "HERE",
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "listener.name.out.scram-sha-512.sasl.jaas.config": login,
+        "listener.name.hidden.scram-sha-512.sasl.jaas.config": login,
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(folder / "broker.pem"),
         "log.dirs": str(folder / "kafka"),

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ import yaml
 
 from tests.cluster.deployment import REPLICAS, SERVICES, Release
 from tests.cluster.kube import until
+from tests.cluster.shell import Shell, kubeconfig, section
 from tests.unit.sites import CHART, ROOT
 from todoctl.adapters.chart import read_values
 from todoctl.core.parts import sidecar_name
@@ -28,68 +25,10 @@ VALUES = read_values(CHART)
 SCHEMA: dict[str, Any] = json.loads((ROOT / "docs" / "status.schema.json").read_text())
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        assert self.out, f"no output, exit code {self.code}:\n{self.err}"
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
-class Shell:
-    """todoctl as its user runs it, with an environment for the cluster in a configuration file of its own."""
-
-    folder: Path
-    kubeconfig: str
-
-    def write(self, **environments: dict[str, Any]) -> None:
-        """The configuration file, with an environment for each name."""
-        lines = []
-        for name, section in environments.items():
-            lines.append(f"[environments.{name}]")
-            lines += [f"{key} = {json.dumps(value)}" for key, value in section.items()]
-        (self.folder / "todoctl.toml").write_text("\n".join(lines) + "\n")
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {
-            **{name: value for name, value in os.environ.items() if not name.startswith("TODOCTL_")},
-            "TODOCTL_HOME": str(self.folder / "home"),
-            "TODOCTL_CONFIG": str(self.folder / "todoctl.toml"),
-            "KUBECONFIG": self.kubeconfig,
-            "TZ": "UTC",
-        }
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """The command, started."""
-        command = [sys.executable, "-m", "todoctl", *arguments]
-        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, env=self.environ, cwd="/", text=True, **pipes)
-
-    def run(self, *arguments: str, environment: str = "there", seconds: float = 180) -> Ended:
-        """The command, ended."""
-        with self.start("-e", environment, *arguments) as process:
-            out, err = process.communicate(timeout=seconds)
-        return Ended(process.returncode, out, err)
-
-
-def section(release: Release, **changes: Any) -> dict[str, Any]:
-    """The environment of the release."""
-    there = {"kind": "kubernetes", "context": release.cluster.context, "namespace": release.namespace}
-    return {**there, "values": [str(release.values)], **changes}
-
-
 @pytest.fixture(scope="module")
 def shell(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """Todoctl with the environment `there`."""
-    kubeconfig = release.cluster.kubeconfig or os.environ.get("KUBECONFIG", str(Path.home() / ".kube" / "config"))
-    made = Shell(tmp_path_factory.mktemp("shell"), str(kubeconfig))
+    made = Shell(tmp_path_factory.mktemp("shell"), kubeconfig(release))
     made.write(there=section(release))
     return made
 
