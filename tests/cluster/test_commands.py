@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
 import yaml
@@ -17,6 +19,7 @@ import yaml
 from tests.cluster.deployment import REPLICAS, SERVICES, Release
 from tests.cluster.kube import until
 from tests.cluster.shell import Shell, kubeconfig, section
+from tests.helm import merged, nested
 from tests.unit.sites import CHART, ROOT
 from todoctl.adapters.chart import read_values
 from todoctl.core.parts import sidecar_name
@@ -272,3 +275,22 @@ def test_a_broken_part_is_named(shell: Shell, release: Release) -> None:
         release.cluster.kubectl(
             *("--namespace", release.namespace, "rollout", "status", "deployment/notification", "--timeout=120s")
         )
+
+
+def test_the_page_is_forwarded_until_it_is_enough(shell: Shell, release: Release, tmp_path: Path) -> None:
+    """Ports of this machine lead to the page and the sockets, on those that the values tell browsers."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        page, sockets = (f"http://127.0.0.1:{free.getsockname()[1]}" for free in (one, two))
+    own = yaml.safe_load(release.values.read_text())
+    (tmp_path / "values.yaml").write_text(
+        yaml.safe_dump(merged(own, nested("kubernetes.urls", {"page": page, "sockets": sockets})))
+    )
+    there = Shell(tmp_path, shell.kubeconfig)
+    there.write(there=section(release, values=[str(tmp_path / "values.yaml")]))
+    with there.start("-e", "there", "open", "--forward", "-o", "jsonl") as opened:
+        assert opened.stdout
+        assert json.loads(opened.stdout.readline()) == {"page": page, "sockets": sockets}
+        assert "<title>" in httpx.get(page, trust_env=False, timeout=30).text
+        assert httpx.get(f"{sockets}/healthz", trust_env=False, timeout=30).is_success
+        opened.send_signal(signal.SIGINT)
+        assert opened.wait(30) == 130

@@ -38,5 +38,5 @@ def revoke(ctx: typer.Context, email: _EMAIL, output: _OUTPUT = Output.table) ->
 
 def _set(ctx: typer.Context, email: str, role: accounts.Role, output: Output) -> None:
     there = context.platform(ctx)
-    user = accounts.set_role(there.addresses().auth, there.app_token(), email, role)
+    user = accounts.set_role(there.internal("auth"), there.app_token(), email, role)
     screen.show(user, output, lambda: screen.pairs(user))

@@ -29,6 +29,9 @@ class Platform(Protocol):
     def addresses(self) -> Addresses:
         """Where the public services answer to this machine."""
 
+    def internal(self, service: str) -> str:
+        """Where a service's internal routes answer to this machine, never by way of the public origin."""
+
     def broker(self) -> Broker:
         """How to reach Kafka."""
 
@@ -73,6 +76,9 @@ class Platform(Protocol):
 
     def migrate(self, *arguments: str, seconds: float) -> dict[str, Any]:
         """Run `status`, `upgrade` or `downgrade REVISION` against the schema; gives the status after it."""
+
+    def forward(self) -> Mapping[str, str]:
+        """Ports of this machine that lead to the page and the sockets, until `close`; {} where they are here already."""
 
     def urls(self) -> Mapping[str, str]:
         """What can be reached → where."""

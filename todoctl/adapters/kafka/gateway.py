@@ -12,9 +12,11 @@ import asyncio
 import struct
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from todoctl.core.ports import LOOPBACK
+from todoctl.errors import TodoctlError
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
@@ -55,8 +57,9 @@ class Gateway:
         asked: deque[Ask] = deque()
         try:
             answers, asks = await self._dial(host, port)
-        except OSError:
-            writer.close()
+        except (TodoctlError, OSError):
+            # The client sees a broker that is away, and says so in its own time.
+            await _closed(writer)
             return
         works = [
             asyncio.ensure_future(_forward(reader, asks, asked)),
@@ -68,8 +71,7 @@ class Gateway:
             for work in works:
                 work.cancel()
             await asyncio.gather(*works, return_exceptions=True)
-            for end in (asks, writer):
-                end.close()
+            await _closed(asks, writer)
 
     async def _back(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: deque[Ask]) -> None:
         while True:
@@ -146,6 +148,14 @@ async def _forward(reader: asyncio.StreamReader, asks: asyncio.StreamWriter, ask
         asked.append(struct.unpack_from(">hh", ask))
         asks.write(struct.pack(">i", len(ask)) + ask)
         await asks.drain()
+
+
+async def _closed(*writers: asyncio.StreamWriter) -> None:
+    for writer in writers:
+        writer.close()
+    for writer in writers:
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _frame(reader: asyncio.StreamReader) -> bytes:

@@ -199,14 +199,15 @@ class Streams:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
+        open_ends = [writer]
         try:
             theirs, ours = await dial()
+            open_ends.append(ours)
             await _first(_copy(reader, ours), _copy(theirs, writer))
-            await _closed(ours)
         except (TodoctlError, OSError) as error:
             self.complaints.append(str(error))
         finally:
-            await _closed(writer)
+            await _closed(*open_ends)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run beside everything else, until it is done or all ends."""
@@ -258,7 +259,10 @@ async def _first(*works: Coroutine[Any, Any, None]) -> None:
                 raise ended
 
 
-async def _closed(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
+async def _closed(*writers: asyncio.StreamWriter) -> None:
+    """Close connections, and return when they are."""
+    for writer in writers:
+        writer.close()
+    for writer in writers:
+        with suppress(OSError):
+            await writer.wait_closed()

@@ -82,8 +82,14 @@ class ClusterPlatform:
         return cluster_values(self.values)
 
     def addresses(self) -> Addresses:
-        """Ports of this machine that lead to the public services."""
-        return Addresses(**{name: f"http://{self.reach.service(name)}" for name in _PUBLIC})
+        """The environment's public origin where it names one, else ports of this machine that lead to the services."""
+        if origin := self._settings.environment.url:
+            return Addresses(**dict.fromkeys(_PUBLIC, origin.rstrip("/")))
+        return Addresses(**{name: self.internal(name) for name in _PUBLIC})
+
+    def internal(self, service: str) -> str:
+        """A port of this machine that leads to the service."""
+        return f"http://{self.reach.service(service)}"
 
     def broker(self) -> Broker:
         """As the environment's own section says, else as the chart's values do."""
@@ -200,6 +206,19 @@ class ClusterPlatform:
         """From this machine, as the schema's owner."""
         url = self.database_url(OWNER_ROLE)
         return migrations.run(Path(sys.executable), self._environ, url, *arguments, seconds=seconds)
+
+    def forward(self) -> Mapping[str, str]:
+        """On the ports at which the values tell browsers to look, where these are this machine's."""
+        wanted = {"api": self._cluster.urls.page, "sync": self._cluster.urls.sockets}
+        for name, url in wanted.items():
+            parts = urlsplit(url)
+            if parts.hostname not in {"localhost", "127.0.0.1"}:
+                raise RefusedError(
+                    f"the page of {self._settings.name!r} is made for {url}: it would not work from this machine's ports",
+                    hint=f"open {self._cluster.urls.page}",
+                )
+            self.reach.service(name, at=parts.port or 80)
+        return {"page": wanted["api"], "sockets": wanted["sync"]}
 
     def urls(self) -> Mapping[str, str]:
         """What the cluster offers to the outside, and the addresses inside of it."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from todoctl.adapters.kube.api import ForbiddenError, Kube, KubeError, Object
 from todoctl.adapters.kube.kinds import PODS, SERVICES
@@ -28,22 +28,23 @@ class Reach:
     _ports: dict[tuple[str, str, int], int] = field(default_factory=dict)
     _opening: Lock = field(default_factory=Lock)
 
-    def service(self, name: str, *, namespace: str | None = None, port: int | None = None) -> str:
-        """`127.0.0.1:PORT` that leads to a Service, by default to its first port.
+    def service(self, name: str, *, at: int = 0) -> str:
+        """`127.0.0.1:PORT` that leads to the first port of a Service; the port `at`, where one is asked for.
 
         Raises:
-            UnhealthyError: there is no such Service, or no pod of it is ready.
+            UnhealthyError: there is no such Service, no pod of it is ready, or the port is taken.
         """
-        home = namespace or self.kube.namespace
+        home = self.kube.namespace
         found = self.kube.get(SERVICES, name, namespace=home)
         if found is None:
             raise UnhealthyError(
                 f"there is no Service {name} in the namespace {home}: nothing is deployed there", hint="todoctl deploy"
             )
-        wanted = port if port is not None else int(found["spec"]["ports"][0]["port"])
+        wanted = int(found["spec"]["ports"][0]["port"])
         # What is wrong is told now, in words; later there would only be a connection that ends.
         self._target(found, wanted)
-        return self._opened((home, name, wanted), lambda: self._target(self._service(home, name), wanted))
+        key = (home, name if not at else f"{name} at {at}", wanted)
+        return self._opened(key, lambda: self._target(self._service(home, name), wanted), at=at)
 
     def pod(self, name: str, port: int, *, namespace: str | None = None) -> str:
         """`127.0.0.1:PORT` that leads to a port of a pod, one that listens on the pod's loopback alone included."""
@@ -81,10 +82,10 @@ class Reach:
             require_open("the database", [(host, port)])
             return url
         local = self._opened(("", host, port), lambda: self._found(host, port))
-        account = f"{quote(parts.username or '')}:{quote(parts.password or '')}@" if parts.username else ""
+        account, at, _ = parts.netloc.rpartition("@")
         # libpq goes to hostaddr and checks certificates against host.
         query = urlencode([*parse_qsl(parts.query), ("hostaddr", LOOPBACK)])
-        there = f"{account}{host}:{local.rpartition(':')[2]}"
+        there = f"{account}{at}{host}:{local.rpartition(':')[2]}"
         return urlunsplit((parts.scheme, there, parts.path, query, ""))
 
     def _found(self, host: str, port: int) -> Target:
@@ -93,10 +94,16 @@ class Reach:
             raise UnhealthyError(f"{host} is no longer in the cluster", hint="todoctl status")
         return found
 
-    def _opened(self, key: tuple[str, str, int], target: Any) -> str:
+    def _opened(self, key: tuple[str, str, int], target: Callable[[], Target], *, at: int = 0) -> str:
         with self._opening:
             if key not in self._ports:
-                self._ports[key] = self.streams.forward(target)
+                try:
+                    self._ports[key] = self.streams.forward(target, port=at)
+                except OSError as error:
+                    raise UnhealthyError(
+                        f"the port {at} of this machine can't be used: {error.strerror}",
+                        hint="end what listens there, or choose others in the values: kubernetes.urls",
+                    ) from error
             return f"{LOOPBACK}:{self._ports[key]}"
 
     def _service(self, namespace: str, name: str) -> Object:

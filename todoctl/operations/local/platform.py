@@ -47,6 +47,10 @@ class LocalPlatform:
         """The recorded ports on the loopback."""
         return state.addresses(self._recorded)
 
+    def internal(self, service: str) -> str:
+        """The service's own port."""
+        return f"http://{LOOPBACK}:{self._recorded.ports[service]}"
+
     def broker(self) -> Broker:
         """The environment's own broker."""
         return readiness.broker(self._recorded)
@@ -122,6 +126,10 @@ class LocalPlatform:
         return migrations.run(
             Path(sys.executable), os.environ, self.database_url(OWNER_ROLE), *arguments, seconds=seconds
         )
+
+    def forward(self) -> Mapping[str, str]:
+        """Everything is on this machine."""
+        return {}
 
     def urls(self) -> Mapping[str, str]:
         """Every service with its metrics and sidecar, Kafka, PostgreSQL and the mail sink."""
