@@ -24,6 +24,7 @@ _EXTRAS = {
     "confluent_kafka": "kafka",
     "kubernetes": "kubernetes",
     "pyhelm3": "kubernetes",
+    "websockets": "kubernetes",
 }
 
 
