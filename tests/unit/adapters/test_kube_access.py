@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from todoctl.adapters.kube.access import access
+from todoctl.adapters.kube.access import access, is_excepted
 from todoctl.errors import UsageError
 
 
@@ -77,3 +77,28 @@ def test_several_files_are_one_configuration(tmp_path: Path) -> None:
     first = config(tmp_path, contexts=[])
     second = config(tmp_path / "more")
     assert access({"KUBECONFIG": f"{first}:{second}"}, "there").server == "http://there.test:80"
+
+
+@pytest.mark.parametrize(
+    ("host", "no_proxy", "answer"),
+    [
+        ("10.99.0.2", "10.99.0.2", True),
+        ("10.99.0.2", "localhost, 10.99.0.0/24", True),
+        ("10.99.1.2", "10.99.0.0/24", False),
+        ("api.cluster.test", ".cluster.test", True),
+        ("api.cluster.test", "cluster.test", True),
+        ("mycluster.test", "cluster.test", False),
+        ("anything", "*", True),
+        ("anything", "", False),
+    ],
+)
+def test_who_is_excepted_from_the_proxy(host: str, no_proxy: str, answer: bool) -> None:
+    """As kubectl reads NO_PROXY."""
+    assert is_excepted(host, no_proxy) is answer
+
+
+def test_the_environments_proxy_is_used_unless_the_server_is_excepted(tmp_path: Path) -> None:
+    """The kubeconfig's own is always used."""
+    cluster = {"server": "http://here.test:80", "proxy-url": "http://own.test:3128"}
+    own = config(tmp_path, clusters=[{"name": "here", "cluster": cluster}])
+    assert access({"KUBECONFIG": str(own), "NO_PROXY": "*"}).proxy == "http://own.test:3128"

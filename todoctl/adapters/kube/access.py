@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from todoctl.errors import MissingError, UsageError
 
@@ -64,7 +66,7 @@ def access(environ: Mapping[str, str], context: str | None = None) -> Access:
         authorization=lambda: _authorization(found),
         tls=tls,
         server_name=found.tls_server_name or "",
-        proxy=found.proxy,
+        proxy=_proxy(found, environ),
     )
 
 
@@ -85,6 +87,29 @@ def _contexts(files: str) -> tuple[list[str], str]:
         what = f"the kubeconfig ({files}) can't be used: {error}" if there else f"there is no kubeconfig ({files})"
         raise UsageError(what, hint="export KUBECONFIG=FILE, or make one: kubectl config view") from error
     return [str(item["name"]) for item in contexts], str(current["name"])
+
+
+def _proxy(found: Any, environ: Mapping[str, str]) -> str | None:
+    """The proxy to the server: the kubeconfig's own, or the environment's unless NO_PROXY excepts the server."""
+    names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+    excepted = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+    is_environments = found.proxy in {environ.get(name) for name in names}
+    host = urlsplit(found.host).hostname or ""
+    return None if is_environments and is_excepted(host, excepted) else found.proxy
+
+
+def is_excepted(host: str, no_proxy: str) -> bool:
+    """Whether a NO_PROXY excepts the host: by `*`, its name, a domain that it is in, its address, or a network."""
+    for entry in filter(None, (item.strip().lower() for item in no_proxy.split(","))):
+        name = entry.lstrip(".")
+        if entry == "*" or host == name or host.endswith(f".{name}"):
+            return True
+        try:
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
+                return True
+        except ValueError:
+            continue
+    return False
 
 
 def _tls(found: Any) -> ssl.SSLContext:
