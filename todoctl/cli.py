@@ -52,7 +52,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("verify", "Prove that what is kept is whole: the audit log."),
     ),
     "Setup": (
-        ("tools", "List or install the programs that the local environment runs."),
+        ("tools", "List or install the programs that environments use."),
         ("env", "List environments and show where each setting comes from."),
     ),
 }
