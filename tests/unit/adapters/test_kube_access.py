@@ -1,0 +1,79 @@
+"""Which cluster a context means, and how it is refused in clear words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from todoctl.adapters.kube.access import access
+from todoctl.errors import UsageError
+
+
+def config(folder: Path, **changes: object) -> Path:
+    """A kubeconfig with the contexts `here` and `there`."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": f"http://{name}.test:80"}} for name in ("here", "there")],
+        "users": [{"name": "me", "user": {"token": "secret-token"}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": "me"}} for name in ("here", "there")],
+        "current-context": "here",
+    }
+    path = folder / "config"
+    path.write_text(yaml.safe_dump({**document, **changes}))
+    return path
+
+
+def test_the_current_context_is_the_default(tmp_path: Path) -> None:
+    """What kubectl would use is used, and the token is no part of how it is shown."""
+    found = access({"KUBECONFIG": str(config(tmp_path))})
+    assert (found.context, found.server) == ("here", "http://here.test:80")
+    assert found.headers() == {"authorization": "Bearer secret-token"}
+    assert "secret-token" not in repr(found)
+
+
+def test_a_context_by_name(tmp_path: Path) -> None:
+    """A named context wins over the current one."""
+    found = access({"KUBECONFIG": str(config(tmp_path))}, "there")
+    assert (found.context, found.server) == ("there", "http://there.test:80")
+
+
+def test_an_unknown_context_is_named_with_those_there_are(tmp_path: Path) -> None:
+    """The message helps to choose."""
+    with pytest.raises(UsageError, match="no context 'nowhere'; there are: here, there"):
+        access({"KUBECONFIG": str(config(tmp_path))}, "nowhere")
+
+
+def test_no_kubeconfig(tmp_path: Path) -> None:
+    """The message says where it was looked for."""
+    with pytest.raises(UsageError, match=f"there is no kubeconfig \\({tmp_path}/none\\)"):
+        access({"KUBECONFIG": f"{tmp_path}/none"})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "]", "- a\n", "contexts: 3\n", "contexts: []\n", "current-context: x\ncontexts:\n"]
+)
+def test_a_damaged_kubeconfig(tmp_path: Path, text: str) -> None:
+    """Whatever is wrong with the file, it is named."""
+    path = tmp_path / "config"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=str(path)):
+        access({"KUBECONFIG": str(path)})
+
+
+def test_a_missing_authority_file(tmp_path: Path) -> None:
+    """A file that the kubeconfig refers to is named."""
+    cluster = {"server": "https://here.test", "certificate-authority": str(tmp_path / "ca.crt")}
+    path = config(tmp_path, clusters=[{"name": "here", "cluster": cluster}])
+    with pytest.raises(UsageError, match="'here' of .*ca.crt"):
+        access({"KUBECONFIG": str(path)})
+
+
+def test_several_files_are_one_configuration(tmp_path: Path) -> None:
+    """As kubectl joins them."""
+    (tmp_path / "more").mkdir()
+    first = config(tmp_path, contexts=[])
+    second = config(tmp_path / "more")
+    assert access({"KUBECONFIG": f"{first}:{second}"}, "there").server == "http://there.test:80"
