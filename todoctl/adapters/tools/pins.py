@@ -131,6 +131,15 @@ class ProgramPin(_Section):
     go: ModulePin
 
 
+class ChartPin(_Section):
+    """A chart of an operator, and the oldest Kubernetes that it is for."""
+
+    chart: str
+    repository: str
+    version: str
+    kubernetes: str
+
+
 class Pins(_Section):
     """Everything in versions.toml."""
 
@@ -141,6 +150,7 @@ class Pins(_Section):
     go: GoPin
     web: WebPin
     programs: Mapping[str, ProgramPin]
+    charts: Mapping[str, ChartPin]
 
 
 @cache
