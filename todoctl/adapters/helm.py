@@ -165,6 +165,8 @@ class Helm:
             timeout=f"{wanted.seconds}s",
             take_ownership=wanted.take_ownership,
             skip_crds=True,
+            # Without it Helm takes empty values for "as before".
+            reset_values=True,
         )
         return _status(self._run(f"upgrade of {wanted.name}", ask))
 

@@ -69,7 +69,7 @@ def storage_versions(new: Iterable[Document], there: Mapping[str, Document]) -> 
     lost = []
     for definition in new:
         name = definition["metadata"]["name"]
-        stored = there.get(name, {}).get("status", {}).get("storedVersions", [])
+        stored = (there.get(name, {}).get("status") or {}).get("storedVersions") or []
         served = {item["name"] for item in definition["spec"]["versions"]}
         if gone := [item for item in stored if item not in served]:
             lost.append(

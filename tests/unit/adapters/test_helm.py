@@ -61,6 +61,8 @@ def test_an_upgrade_gives_values_on_stdin_and_never_waits_in_helm(tmp_path: Path
     assert json.loads((tmp_path / "input").read_text()) == {"a": 1}
     said = (tmp_path / "said").read_text()
     assert "--skip-crds" in said
+    # Empty values are values: Helm alone would keep the earlier ones then.
+    assert "--reset-values" in said
     assert "--wait" not in said
 
 

@@ -51,7 +51,8 @@ def definitions(kube: Kube, names: Iterable[str]) -> str:
     missing = []
     for name in names:
         found = kube.get(DEFINITIONS, name)
-        conditions = (found or {}).get("status", {}).get("conditions", ())
+        # A new definition has none yet: null, not [].
+        conditions = ((found or {}).get("status") or {}).get("conditions") or ()
         if not any(item["type"] == "Established" and item["status"] == "True" for item in conditions):
             missing.append(name)
     return f"not established: {', '.join(missing)}" if missing else ""
