@@ -68,7 +68,10 @@ class Server:
             self.writes.append(f"DELETE {path}")
             return httpx.Response(200 if self.objects.pop(path, None) else 404, json={"message": "x"})
         if path in self.objects:
-            return httpx.Response(200, json=self.objects[path])
+            answer = httpx.Response(200, json=self.objects[path])
+            if "/customresourcedefinitions/" in path:
+                self.objects[path]["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
+            return answer
         if path.rpartition("/")[2] in {row[0] for rows in _RESOURCES.values() for row in rows} | {
             "nodes",
             "storageclasses",
@@ -100,7 +103,8 @@ class Server:
         changed = known is None or known.get("spec") != item.get("spec")
         made = {**(known or {}), **item, "metadata": {**item["metadata"], "generation": generation + changed}}
         if item.get("kind") == "CustomResourceDefinition":
-            made["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
+            # The server has no conditions yet when it answers; by the next look there are some.
+            made["status"] = made.get("status") or {"conditions": None, "storedVersions": None}
         if "dryRun" not in request.url.params:
             self.writes.append(f"PATCH {path}")
             self.objects[path] = made
