@@ -62,7 +62,7 @@ def _tell(removal: Removal) -> None:
     for action in removal.actions:
         say = screen.warn if action.change == "remove" else screen.note
         say(f"{action.change} {action.kind} {action.name}{': ' + action.detail if action.detail else ''}")
-    for kept in removal.operator.keeps if removal.changes else ():
+    for kept in removal.kept:
         screen.note(f"keep {kept}")
 
 

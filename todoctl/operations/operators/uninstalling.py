@@ -35,6 +35,12 @@ class Removal:
         """What would be removed."""
         return tuple(action for action in self.actions if action.change == "remove")
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """What stays although nobody listed it, in words; nothing where its namespace goes, too."""
+        with_namespace = any(action.kind == "Namespace" for action in self.changes)
+        return self.operator.keeps if self.changes and not with_namespace else ()
+
     def document(self) -> Document:
         """The plan as JSON shows it."""
         return {
