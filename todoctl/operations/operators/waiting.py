@@ -139,6 +139,8 @@ def _left(kind: str, found: Document) -> str:
     surplus = int(status.get("replicas", wanted)) - wanted if kind == "Deployment" else 0
     if updated >= wanted and available >= wanted and surplus <= 0:
         return ""
+    if updated >= wanted and available >= wanted:
+        return f"{surplus} older pods have not ended yet"
     return f"{min(updated, available)} of {wanted} pods are new and ready"
 
 
