@@ -1,14 +1,12 @@
-"""Helm as the tests use it: the pinned version, built once into the cache that all checkouts share."""
+"""Helm as the tests use it, on a chart folder."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,13 +14,11 @@ from typing import Any
 
 import yaml
 
+from todoctl.operations import tools
 from todoctl.settings import load
 
-VERSION = "3.19.0"
-# A helm that is built without its release flags takes 1.20 for granted.
+# A helm that was built without its release flags takes 1.20 for granted.
 KUBERNETES = "1.34.0"
-_PACKAGE = f"helm.sh/helm/v3/cmd/helm@v{VERSION}"
-_FLAGS = f"-s -w -X helm.sh/helm/v3/internal/version.version=v{VERSION}"
 
 Object = dict[str, Any]
 
@@ -92,37 +88,11 @@ def merged(*documents: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def helm() -> Path:
-    """The pinned helm: on PATH, in the cache, or built into it.
+    """The helm that todoctl uses: on PATH, in the cache that all checkouts share, or built into it.
 
     Raises:
-        AssertionError: it can't be built; a machine without it can't tell whether the chart is right.
+        MissingError: it can't be had; a machine without it can't tell whether the chart is right.
     """
-    return _program("helm", VERSION, _PACKAGE, _FLAGS, ("version", "--short"))
-
-
-def _program(name: str, version: str, package: str, flags: str, says: Sequence[str]) -> Path:
-    found = shutil.which(name)
-    if found and version in subprocess.run([found, *says], capture_output=True, text=True, check=False).stdout:
-        return Path(found)
-    cache_folder = load(os.environ, cwd=Path("/")).cache / f"{name}-for-tests"
-    program = cache_folder / version / name
-    cache_folder.mkdir(parents=True, exist_ok=True)
-    with (cache_folder / "lock").open("w") as lock:
-        # Of several test runs one builds, and the others wait for it.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            _build(package, flags, program)
-    return program
-
-
-def _build(package: str, flags: str, program: Path) -> None:
-    go = shutil.which("go")
-    assert go, f"neither {program.name} nor go is on PATH, so the chart can't be tested"
-    draft = program.parent.with_name(f"{program.parent.name}.new")
-    shutil.rmtree(draft, ignore_errors=True)
-    environ = {**os.environ, "GOBIN": str(draft), "CGO_ENABLED": "0"}
-    done = subprocess.run(
-        [go, "install", "-ldflags", flags, package], env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    draft.rename(program.parent)
+    *_, last = tools.install("helm", load(os.environ, cwd=Path("/")).cache, environ=os.environ)
+    assert last.result
+    return last.result.path

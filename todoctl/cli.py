@@ -52,7 +52,9 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("verify", "Prove that what is kept is whole: the audit log."),
     ),
     "Setup": (
-        ("tools", "List or install the programs that the local environment runs."),
+        ("install", "Install an operator in the cluster: Dapr, Strimzi, sealed secrets, monitoring."),
+        ("uninstall", "Remove an operator from the cluster, when nothing depends on it."),
+        ("tools", "List or install the programs that environments use."),
         ("env", "List environments and show where each setting comes from."),
     ),
 }

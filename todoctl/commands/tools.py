@@ -1,4 +1,4 @@
-"""`todoctl tools`: what the local environment runs, where each program was found, and installing what is missing."""
+"""`todoctl tools`: the programs that environments use, where each was found, and installing what is missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from todoctl.operations import tools
 from todoctl.screen import Output
 
 app = typer.Typer(
-    help="List or install the programs that the local environment runs.",
+    help="List or install the programs that environments use.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -46,7 +46,8 @@ def list_(
 def install(
     ctx: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Tools; without a name all that are needed.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Tools; without a name all that the local environment needs."),
     ] = None,
     output: OutputOption = Output.table,
 ) -> None:

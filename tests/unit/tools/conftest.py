@@ -32,6 +32,8 @@ def machine(tmp_path: Path) -> Machine:
     for name in ("sh", "cp", "sleep", "cat"):
         (tmp_path / "base" / name).symlink_to(Path("/bin") / name)
     ours = Machine(tmp_path, environ, pins.load())
+    for name in ours.pins.programs:
+        ours = ours.with_program(name, url=CLOSED)
     return ours.with_pins("dapr", url=CLOSED).with_pins("kafka", mirrors={"closed": CLOSED})
 
 

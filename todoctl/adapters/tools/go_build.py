@@ -8,19 +8,16 @@ module's place: Go's `-overlay` refuses files in the module cache.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from todoctl.adapters.tools import go_space, go_toolchain, store
+from todoctl.adapters.tools import go_space, go_steps, go_toolchain, store
 from todoctl.adapters.tools.model import Absent, Step, Tool, UnavailableError
 from todoctl.adapters.tools.site import Site
 
 RECIPE = Path(__file__).with_name("dapr_build")
 _MODULE = "github.com/dapr/dapr"
-# How the time of a build from empty caches divides.
-_DOWNLOADED, _COMPILED = 0.12, 0.96
 
 
 def entry(site: Site, name: str) -> store.Entry:
@@ -46,7 +43,7 @@ def fetch(site: Site, name: str) -> Iterator[Step]:
     """
     go = yield from go_toolchain.ensure(site)
     environ = build_environ(site)
-    go_space.check(site, go, environ)
+    go_space.check(site, go, environ, go_space.Build("Dapr", site.pins.dapr.go, "github.com/dapr/components-contrib@*"))
     with store.staging(site.cache, name) as folder:
         environ["GOTMPDIR"] = str(folder)  # so that a killed build's work goes with the staging folder
         build = _Build(site, go, folder, environ)
@@ -88,9 +85,9 @@ class _Build:
         for name in ("go.mod", "go.sum"):
             shutil.copyfile(RECIPE / name, self._source / name)
         yield Step("download", f"{_MODULE} {self._site.pins.dapr.build}", 0.0)
-        said = [line for line in self._run("mod", "download", "-json", _MODULE) if line is not None]
+        module = go_steps.downloaded(self._run("mod", "download", "-json", _MODULE))
         copy = self._source / "dapr"
-        _copy_module(_module_folder(said), copy)
+        go_steps.copy_module(Path(module["Dir"]), copy)
         components = copy / "cmd" / "daprd" / "components"
         for file in components.glob("*.go"):
             file.unlink()
@@ -100,26 +97,15 @@ class _Build:
 
     def download(self, name: str) -> Iterator[Step]:
         """Have Go download the modules that the program's packages come from."""
-        expected, done = self._site.pins.dapr.go.modules, 0
-        for line in self._run("list", "-deps", _program(name)):
-            done += (line or "").startswith("go: downloading")
-            if line is None or line.startswith("go: downloading"):
-                message = f"Go modules: {done} of about {expected}"
-                yield Step("download", message, _DOWNLOADED * min(done / expected, 1.0))
+        yield from go_steps.downloads(self._run("list", "-deps", _program(name)), self._site.pins.dapr.go.modules)
 
     def compile(self, name: str) -> Iterator[Step]:
         """Compile and link."""
         (self._folder / "made").mkdir()
-        expected, done, linking = self._site.pins.dapr.go.packages[name], 0, False
         flags = f"-s -w -X {_MODULE}/pkg/buildinfo.version={self._site.pins.dapr.build}"
         target = self._folder / "made" / name
-        for line in self._run("build", "-v", "-ldflags", flags, "-o", str(target), _program(name)):
-            done += line is not None
-            # Go names a package when its compilation begins, the program itself last: then the linker is at work.
-            linking = linking or line == _program(name)
-            part = _COMPILED if linking else _DOWNLOADED + (_COMPILED - _DOWNLOADED) * min(done / expected, 0.99)
-            counted = f"{done} of about {expected}" if done < expected else str(done)
-            yield Step("link" if linking else "compile", f"{name}: {counted} packages", part)
+        said = self._run("build", "-v", "-ldflags", flags, "-o", str(target), _program(name))
+        yield from go_steps.compiling(said, name, _program(name), self._site.pins.dapr.go.packages[name])
 
     def _run(self, *arguments: str) -> Iterator[str | None]:
         return self._site.children.run([self._go, *arguments], environ=self._environ, cwd=self._source)
@@ -127,19 +113,3 @@ class _Build:
 
 def _program(name: str) -> str:
     return f"{_MODULE}/cmd/{name}"
-
-
-def _module_folder(said: list[str]) -> Path:
-    """The folder in the module cache out of `go mod download -json`, whose lines may have warnings around them."""
-    text = "\n".join(said)
-    try:
-        return Path(json.loads(text[text.index("{") : text.rindex("}") + 1])["Dir"])
-    except (ValueError, KeyError) as error:
-        raise UnavailableError("Go does not say where the module lies", detail=tuple(said[-20:])) from error
-
-
-def _copy_module(module: Path, copy: Path) -> None:
-    """Copy a module's folder; the module cache is read-only, the copy must not be."""
-    shutil.copytree(module, copy, copy_function=shutil.copyfile)
-    for folder in (copy, *(path for path in copy.rglob("*") if path.is_dir())):
-        folder.chmod(0o755)

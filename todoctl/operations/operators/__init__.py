@@ -1,0 +1,1 @@
+"""Operators in a cluster: preflight, plan, install, prove, uninstall."""
