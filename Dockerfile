@@ -20,11 +20,13 @@ COPY todoctl/__init__.py /src/todoctl/
 COPY todoctl/core/ /src/todoctl/core/
 COPY services/ /src/services/
 COPY Dockerfile vendo[r]/ /src/vendor/
-# The core, what all services share, and the one service; the page and its client go with api.
+# The core, what all services share, and the one service; the page and its client go with api, and what a release says of
+# itself with migrations.
 RUN mkdir -p /app/services /app/vendor \
     && cp -r /src/todoctl /app/todoctl \
     && cp /src/services/__init__.py /app/services/ \
     && cp -r /src/services/common /src/services/waiting "/src/services/${SERVICE:?}" /app/services/ \
+    && if [ "$SERVICE" = migrations ]; then cp -r /src/services/release.py /src/services/contracts /app/services/; fi \
     && if [ "$SERVICE" = api ]; then cp -r /src/services/web /app/services/ && cp -r /src/vendor /app/; fi \
     && rm -f /app/vendor/Dockerfile \
     && find /app -name __pycache__ -prune -exec rm -rf {} + \

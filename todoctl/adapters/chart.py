@@ -34,6 +34,19 @@ def read_values(chart: Path, overlays: tuple[Path, ...] = ()) -> Values:
         ) from error
 
 
+def read_overlays(overlays: tuple[Path, ...]) -> dict[str, Any]:
+    """The files laid over each other, without the chart's own values below them, as Helm takes them.
+
+    Raises:
+        UsageError: a file can't be read or is not YAML.
+    """
+    merged: Any = {}
+    for path in overlays:
+        # A null has to reach Helm, which takes the chart's own key away by it.
+        merged = _merge(merged, _read(path)[0], keep_null=True)
+    return dict(merged)
+
+
 def _read(path: Path) -> tuple[Any, yaml.Node | None]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -49,16 +62,16 @@ def _read(path: Path) -> tuple[Any, yaml.Node | None]:
     return document, node
 
 
-def _merge(below: Any, above: Any) -> Any:
+def _merge(below: Any, above: Any, *, keep_null: bool = False) -> Any:
     """Helm's rule: mappings merge key by key, null removes a key, everything else is replaced."""
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
     merged = dict(below)
     for key, value in above.items():
-        if value is None:
+        if value is None and not keep_null:
             merged.pop(key, None)
         else:
-            merged[key] = _merge(merged.get(key), value)
+            merged[key] = _merge(merged.get(key), value, keep_null=keep_null)
     return merged
 
 

@@ -178,8 +178,8 @@ def environ(code: Path | None, base: Mapping[str, str]) -> dict[str, str]:
     return {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def describe(python: Path, code: Path, base: Mapping[str, str]) -> dict[str, Any]:
-    """What the code says of itself (`python -m services.release`).
+def describe(python: Path, code: Path | None, base: Mapping[str, str]) -> dict[str, Any]:
+    """What the code says of itself (`python -m services.release`); None for the installed code.
 
     Raises:
         TodoctlError: it can't even be loaded; the detail has its last words.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from todoctl.operations.releases import Change, Plan, Proof, Releases
     from todoctl.operations.smoke import Link
 
+_COUNTED = ("code", "manifests")
 _PROCESSES_OVERLAY = "values-processes.yaml"
 _PLATFORM = "todoctl.platform"  # the key of a call's platform in the root context
 
@@ -49,10 +50,14 @@ def chart_values(current: Settings) -> Values:
     """The chart's values with the environment's files over them: what the next release gets."""
     from todoctl.adapters.chart import read_values
 
+    return read_values(current.chart, _value_files(current))
+
+
+def _value_files(current: Settings) -> tuple[Path, ...]:
     overlays = [_PROCESSES_OVERLAY] if current.environment.kind == "local" else []
     files = [current.chart / name for name in overlays]
     files += [path if path.is_absolute() else _beside(current, path) for path in current.environment.values]
-    return read_values(current.chart, tuple(files))
+    return tuple(files)
 
 
 def platform(ctx: typer.Context) -> Platform:
@@ -103,12 +108,21 @@ def _beside(current: Settings, path: Path) -> Path:
     return beside if origin.is_file() and beside.is_file() else current.chart / path
 
 
-def releases(current: Settings, command: str, *, seconds: float) -> Releases:
-    """The environment's releases; `seconds` is how long one part may take to be ready."""
-    require_local(current, command)
-    from todoctl.operations.local.releases import LocalReleases
+def releases(ctx: typer.Context, *, seconds: float) -> Releases:
+    """The environment's releases; `seconds` is how long one part may take to be ready.
 
-    return LocalReleases(current, lambda: chart_values(current), os.environ, seconds)
+    In a cluster it has answered by then; what is opened for it is closed when the command ends.
+    """
+    current = settings(ctx)
+    if current.environment.kind == "local":
+        from todoctl.operations.local.releases import LocalReleases
+
+        return LocalReleases(current, lambda: chart_values(current), os.environ, seconds)
+    from todoctl.operations.kubernetes.releases import ClusterReleases
+    from todoctl.operations.operators import site
+
+    kube, helm = ctx.find_root().with_resource(site.connected(current, os.environ))
+    return ClusterReleases(current, kube, helm, _value_files(current), os.environ, seconds)
 
 
 def proof(current: Settings) -> Proof:
@@ -143,13 +157,13 @@ def show_differences(plan: Plan) -> None:
 
 
 def narrate_differences(plan: Plan) -> None:
-    """Say on stderr what a plan would change: code files by number, everything else one by one."""
-    code = [item for item in plan.differences if item.area == "code"]
-    if code:
-        named = ", ".join(item.name for item in code[:3]) + (", …" if len(code) > 3 else "")
-        screen.note(f"code: {len(code)} changes ({named})")
+    """Say on stderr what a plan would change: files and objects without much risk by number, everything else one by one."""
+    for area in _COUNTED:
+        if several := [item for item in plan.differences if item.area == area and item.risk in {"none", "low"}]:
+            named = ", ".join(item.name for item in several[:3]) + (", …" if len(several) > 3 else "")
+            screen.note(f"{area}: {len(several)} changes ({named})")
     for item in plan.differences:
-        if item.area != "code":
+        if item.area not in _COUNTED or item.risk in {"medium", "high"}:
             say = screen.warn if item.risk in {"medium", "high"} else screen.note
             say(f"{item.area}: {item.name} {item.change}, risk {item.risk}{': ' + item.detail if item.detail else ''}")
 

@@ -36,7 +36,7 @@ def main(
     Exit 8 when it is refused: another deploy works, one was killed, or a migration would cut off the way back.
     """
     settings = context.settings(ctx)
-    releases = context.releases(settings, "deploy", seconds=timeout)
+    releases = context.releases(ctx, seconds=timeout)
     with releases.alone("deploy"), releases.deploy() as change:
         context.narrate_differences(change.plan)
         if change.plan.differences:

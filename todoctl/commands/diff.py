@@ -28,8 +28,7 @@ def main(
     Code by files, values, migrations with what their statements lock, topics, event schemas. Secrets are masked.
     Exit 0 when nothing differs, 4 when something does.
     """
-    settings = context.settings(ctx)
-    plan = context.releases(settings, "diff", seconds=60).diff(revision)
+    plan = context.releases(ctx, seconds=60).diff(revision)
     screen.show(plan.document(), output, lambda: context.show_differences(plan))
     if plan.differences:
         hint = f"todoctl rollback {revision}" if revision else "todoctl deploy"

@@ -19,8 +19,7 @@ def main(
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the result.")] = Output.table,
 ) -> None:
     """List the releases: what, when, by whom, and what became of each."""
-    settings = context.settings(ctx)
-    history = context.releases(settings, "history", seconds=60).history()
+    history = context.releases(ctx, seconds=60).history()
     cells = [
         (
             item.revision,

@@ -41,7 +41,7 @@ def main(
     It becomes a new release with the earlier one's code and values; the schema stays.
     """
     settings = context.settings(ctx)
-    releases = context.releases(settings, "rollback", seconds=timeout)
+    releases = context.releases(ctx, seconds=timeout)
     with releases.alone("rollback"), releases.rollback(revision) as change:
         if dry_run:
             screen.show(change.plan.document(), output, lambda: context.show_differences(change.plan))

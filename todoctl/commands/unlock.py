@@ -24,8 +24,7 @@ def main(
     Services that were switched already go back behind their health checks; the release is written down as failed.
     Exit 8 while a deploy works on it: that one is not stuck.
     """
-    settings = context.settings(ctx)
-    releases = context.releases(settings, "unlock", seconds=timeout)
+    releases = context.releases(ctx, seconds=timeout)
     with releases.alone("unlock"), screen.board() as board:
         for event in releases.unlock():
             board.update(event.name, event.state, event.detail, event.elapsed)

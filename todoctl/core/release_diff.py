@@ -12,12 +12,14 @@ from todoctl.core.releases import Manifest, Migration, Risk, pending_migrations
 from todoctl.core.topics import wanted_topics
 from todoctl.core.values import Values
 
-Area = Literal["code", "values", "migrations", "topics", "events"]
+Area = Literal["code", "values", "migrations", "topics", "events", "manifests"]
 Change = Literal["added", "removed", "changed"]
 
 _RISKS: tuple[Risk, ...] = ("none", "low", "medium", "high")
 _SECRET = re.compile(r"pass(word|wd)?|secret|token|credential|private|api_?key|dsn|connection_?string", re.IGNORECASE)
-_MASK = "•••"
+# What stands below a Secret of the chart is secret whatever it is called.
+_HELD = re.compile(r"\bsecrets\.[^.]+\.(values|sealed)\.")
+MASK = "•••"
 # Topics are compared by their settings in Kafka, not by how the values say them.
 _ELSEWHERE = ("topics",)
 
@@ -38,11 +40,11 @@ def differences(before: Manifest | None, after: Manifest, *, head: str | None) -
     if before is None:
         count = sum(not name.endswith(".pyc") for name in after.files)
         first = Difference("code", f"{count} files", "added", "none", "no release runs now")
-        return [first, *_migrations(pending_migrations(after.database, head))]
+        return [first, *migration_differences(after, head)]
     return [
         *_code(before.files, after.files),
         *_values(before.values, after.values),
-        *_migrations(pending_migrations(after.database, head)),
+        *migration_differences(after, head),
         *_topics(before.values, after.values),
         *_events(before, after),
     ]
@@ -89,7 +91,17 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "not set"
-    return _MASK if _SECRET.search(name.rpartition(".")[2]) and isinstance(value, str) else str(value)
+    return MASK if is_secret(name) and isinstance(value, str) else str(value)
+
+
+def is_secret(name: str) -> bool:
+    """Whether what has this name, dotted as in the values, must not be shown."""
+    return bool(_HELD.search(name) or _SECRET.search(name.rpartition(".")[2]))
+
+
+def migration_differences(release: Manifest, head: str | None) -> list[Difference]:
+    """The migrations that a release brings to a database at `head`, each with what its statements lock."""
+    return list(_migrations(pending_migrations(release.database, head)))
 
 
 def _migrations(brought: Sequence[Migration]) -> Iterator[Difference]:

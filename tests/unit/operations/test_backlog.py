@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from todoctl.core.events import PROBE_TYPE
-from todoctl.operations.local.backlog import version_of
+from todoctl.operations.kafka.backlog import version_of
 
 
 def record(version: Any, **envelope: Any) -> bytes:

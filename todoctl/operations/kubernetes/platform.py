@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from todoctl.adapters import mails, migrations, sidecar
 from todoctl.adapters.api import Addresses
 from todoctl.adapters.kafka.client import Broker
-from todoctl.adapters.kube.access import access
+from todoctl.adapters.kube.access import Access, access
 from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.kube.streams import Streams
 from todoctl.adapters.mails import Mail
@@ -40,8 +40,14 @@ _DAPR_PORT = 3500
 class ClusterPlatform:
     """An environment in a cluster; the cluster is asked, and ports into it are opened, when something needs them."""
 
-    def __init__(self, settings: Settings, values: Values, environ: Mapping[str, str]) -> None:
-        self._settings, self.values, self._environ = settings, values, environ
+    def __init__(
+        self,
+        settings: Settings,
+        values: Values,
+        environ: Mapping[str, str],
+        make_kube: Callable[[Access, str], Kube] = Kube,
+    ) -> None:
+        self._settings, self.values, self._environ, self._make_kube = settings, values, environ, make_kube
         # Several threads of one command may be the first to need something.
         self._guard = RLock()
         self._open: list[Kube | Streams] = []
@@ -62,7 +68,7 @@ class ClusterPlatform:
     @cached_property
     def _unchecked(self) -> Kube:
         with self._guard:
-            found = Kube(
+            found = self._make_kube(
                 access(self._environ, self._settings.environment.context),
                 self._settings.environment.namespace or "default",
             )

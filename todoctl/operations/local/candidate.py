@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from todoctl.adapters import release_store, sql_linter
+from todoctl.adapters import release_store
 from todoctl.adapters.release_store import Store
 from todoctl.core.releases import Manifest
 from todoctl.core.values import Values
+from todoctl.operations.judging import judged
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def from_checkout(store: Store, values: Values, python: Path, environ: Mapping[s
         manifest = Manifest.model_validate(
             {**told, "files": release_store.digests(code), "values": values.model_dump(mode="json", by_alias=True)}
         )
-        yield Candidate(draft, _judged(manifest))
+        yield Candidate(draft, judged(manifest))
 
 
 @contextmanager
@@ -53,16 +54,3 @@ def _draft(store: Store) -> Iterator[Path]:
         yield draft
     finally:
         release_store.remove(draft)
-
-
-def _judged(manifest: Manifest) -> Manifest:
-    """With the risks of each migration; one that takes something away is a contract whether it says so or not."""
-    migrations = manifest.database.migrations
-    risks = sql_linter.lock_risks({item.revision: item.sql for item in migrations if item.sql})
-    judged = []
-    for item in migrations:
-        found = risks.get(item.revision, ())
-        breaks = any(risk.rule in sql_linter.BREAKING for risk in found)
-        judged.append(item.model_copy(update={"risks": found, "phase": "contract" if breaks else item.phase}))
-    database = manifest.database.model_copy(update={"migrations": tuple(judged)})
-    return manifest.model_copy(update={"database": database})

@@ -20,7 +20,8 @@ from todoctl.core.releases import Manifest, Obstacle, Release
 from todoctl.core.site import Folders
 from todoctl.core.values import Values
 from todoctl.errors import RefusedError, UnhealthyError, UsageError
-from todoctl.operations.local import backlog, candidate, readiness, running, state
+from todoctl.operations.kafka import backlog
+from todoctl.operations.local import candidate, readiness, running, state
 from todoctl.operations.local.assembly import Assembly
 from todoctl.operations.local.candidate import Candidate
 from todoctl.operations.local.change import LocalChange

@@ -81,7 +81,14 @@ def operator(name: str) -> Operator:
 
 @contextmanager
 def opened(settings: Settings, environ: Mapping[str, str]) -> Iterator[Site]:
-    """The environment's cluster, which has answered.
+    """The environment's cluster, which has answered; raises what `connected` does."""
+    with connected(settings, environ) as (kube, helm):
+        yield Site(kube, helm)
+
+
+@contextmanager
+def connected(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[Kube, Helm]]:
+    """The API and Helm of the environment's cluster, which has answered.
 
     Raises:
         RefusedError: the environment is none in a cluster.
@@ -106,7 +113,7 @@ def opened(settings: Settings, environ: Mapping[str, str]) -> Iterator[Site]:
         raise MissingError("helm is not on this machine", hint="todoctl tools install helm")
     with Kube(found, environment.namespace or "default") as kube:
         kube.version()
-        yield Site(kube, Helm(program.path, environment.context))
+        yield kube, Helm(program.path, environment.context)
 
 
 @contextmanager
