@@ -32,7 +32,7 @@ def workload_progress(workload: Document, sets: Sequence[Document], pods: Sequen
     for pod in own:
         if found := trouble(pod):
             return Progress(name, False, pod_words(pod), found, str(pod["metadata"]["name"]))
-    left = _left(workload)
+    left = _left(workload, sum(is_ready(pod) for pod in own))
     told = "; ".join(pod_words(pod) for pod in own)
     return Progress(name, not left, ", ".join(filter(None, (left, told))) or "no pods are wanted")
 
@@ -83,17 +83,17 @@ def job_state(job: Document | None) -> tuple[Literal["waiting", "done", "failed"
     return "waiting", f"{active} pods work" + (f", {failed} attempts failed" if failed else "")
 
 
-def _left(workload: Document) -> str:
-    """What a workload lacks of being as wanted; "" when it is."""
-    status, spec = workload.get("status", {}), workload["spec"]
+def _left(workload: Document, ready: int) -> str:
+    """What a workload lacks of being as wanted, `ready` of its new pods being so; "" when it lacks nothing."""
+    status = workload.get("status", {})
     if int(status.get("observedGeneration", 0)) < int(workload["metadata"].get("generation", 0)):
         return "not seen by its controller yet"
-    wanted = int(spec.get("replicas", 1))
-    ready = "availableReplicas" if workload["kind"] == "Deployment" else "readyReplicas"
-    updated, available = int(status.get("updatedReplicas", 0)), int(status.get(ready, 0))
+    wanted = int(workload["spec"].get("replicas", 1))
+    available = "availableReplicas" if workload["kind"] == "Deployment" else "readyReplicas"
+    counted = min(int(status.get("updatedReplicas", 0)), int(status.get(available, 0)))
+    if min(ready, counted) < wanted:
+        return f"{min(ready, counted)} of {wanted} ready"
     surplus = int(status.get("replicas", 0)) - wanted
-    if updated < wanted or available < wanted:
-        return f"{min(updated, available)} of {wanted} ready"
     return f"{surplus} old pods still end" if surplus > 0 and workload["kind"] == "Deployment" else ""
 
 
