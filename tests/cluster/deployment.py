@@ -20,7 +20,7 @@ from todoctl.adapters.chart import read_values
 
 SERVICES = ("api", "audit", "auth", "notification", "recurring", "sync")
 REPLICAS = int(os.environ.get("TODOCTL_TEST_REPLICAS", "1"))
-_HOST = os.environ.get("TODOCTL_TEST_HOST", "10.99.0.1")
+HOST = os.environ.get("TODOCTL_TEST_HOST", "10.99.0.1")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def deployed(cluster: Cluster, chart: Chart, images: Images) -> Iterator[Release
     """The chart, every pod ready with its sidecar; gone afterwards, unless TODOCTL_TEST_KEEP is set."""
     namespace = f"todo-app-{uuid.uuid4().hex[:8]}"
     with (
-        outside.running(_HOST, read_values(chart.folder), f"{namespace}-inside") as where,
+        outside.running(HOST, read_values(chart.folder), f"{namespace}-inside") as where,
         tempfile.TemporaryDirectory() as folder,
     ):
         file = Path(folder) / "values.yaml"

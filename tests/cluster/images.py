@@ -37,7 +37,7 @@ def ready(cluster: Cluster, programs: Path) -> str:
         _build(tag)
     missing = set(names) - _in_node(cluster)
     if missing:
-        _load(sorted(missing), programs)
+        load(sorted(missing), programs)
         lacking = missing - _in_node(cluster)
         assert not lacking, f"not in the node after loading: {sorted(lacking)}"
     return tag
@@ -45,7 +45,7 @@ def ready(cluster: Cluster, programs: Path) -> str:
 
 def _digest() -> str:
     """Of everything that a build reads: what is copied into the images, the recipe, and the base."""
-    digest = hashlib.sha256(_buildah("images", "--quiet", "--no-trunc", _BASE).encode())
+    digest = hashlib.sha256(buildah("images", "--quiet", "--no-trunc", _BASE).encode())
     with operation.context(ROOT, _vendor()) as folder:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             name, content = path.relative_to(folder).as_posix().encode(), path.read_bytes()
@@ -74,12 +74,12 @@ def _build(tag: str) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-def _load(names: list[str], programs: Path) -> None:
+def load(names: list[str], programs: Path) -> None:
     """All in one archive: the layers that they share are written and unpacked once."""
     with tempfile.TemporaryDirectory(prefix="todo-images-") as folder:
         layout = Path(folder) / "oci"
         for name in names:
-            _buildah("push", "--quiet", "--disable-compression", name, f"oci:{layout}:{name}")
+            buildah("push", "--quiet", "--disable-compression", name, f"oci:{layout}:{name}")
         index = json.loads((layout / "index.json").read_text())
         for entry in index["manifests"]:
             # The name by which containerd keeps an image; without it an import gives it one of its own.
@@ -93,11 +93,20 @@ def _load(names: list[str], programs: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def tag_in_node(name: str, other: str) -> None:
+    """One more name for an image that the node has."""
+    _ctr("images", "tag", "--force", name, other)
+
+
 def _in_node(cluster: Cluster) -> set[str]:
     """The images that the kubelet's runtime has."""
+    return set(_ctr("images", "list", "--quiet").split())
+
+
+def _ctr(*arguments: str) -> str:
     run = os.environ.get("TODO_CLUSTER_RUN", "/run/todo-cluster")
-    command = ["ctr", "--address", f"{run}/containerd.sock", "--namespace", "k8s.io", "images", "list", "--quiet"]
-    return set(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split())
+    command = ["ctr", "--address", f"{run}/containerd.sock", "--namespace", "k8s.io", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def _is_built(name: str) -> bool:
@@ -105,7 +114,8 @@ def _is_built(name: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
 
 
-def _buildah(*arguments: str) -> str:
+def buildah(*arguments: str) -> str:
+    """What buildah says, on the storage that the test cluster shares."""
     done = subprocess.run(["buildah", *storage(), *arguments], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout

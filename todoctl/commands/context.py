@@ -161,7 +161,7 @@ def narrate_differences(plan: Plan) -> None:
     for area in _COUNTED:
         if several := [item for item in plan.differences if item.area == area and item.risk in {"none", "low"}]:
             named = ", ".join(item.name for item in several[:3]) + (", …" if len(several) > 3 else "")
-            screen.note(f"{area}: {len(several)} changes ({named})")
+            screen.note(f"{area}: {len(several)} {'change' if len(several) == 1 else 'changes'} ({named})")
     for item in plan.differences:
         if item.area not in _COUNTED or item.risk in {"medium", "high"}:
             say = screen.warn if item.risk in {"medium", "high"} else screen.note

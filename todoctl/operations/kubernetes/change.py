@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -149,14 +149,15 @@ class ClusterChange:
             UnhealthyError: it failed, and so did going back.
             WaitTimeoutError: it runs, and the cloud gave no address to one of its Services.
         """
+        began = self.revisions.clock.now()
         release = self._begin()
         try:
-            yield from self._switch(release)
+            yield from self._timed(self._switch(release), began)
             if prove:
                 values = self.candidate.values
-                yield from run_steps([Step("smoke", lambda _tell: prove(values))])
+                yield from self._timed(run_steps([Step("smoke", lambda _tell: prove(values))]), began)
         except (TodoctlError, OSError) as error:
-            yield from self._go_back(release, error)
+            yield from self._timed(self._go_back(release, error), began)
         result = f"back to {release.returns_to}" if release.returns_to else "deployed"
         self.revisions.records.write(ended(release, "deployed", result))
         self.revisions.records.forget_oldest()
@@ -164,6 +165,11 @@ class ClusterChange:
         yield from balancers.wait(
             revisions.kube, cluster, self.candidate.objects, revisions.clock, seconds=revisions.seconds
         )
+
+    def _timed(self, events: Iterator[StepEvent], began: float) -> Iterator[StepEvent]:
+        """With the seconds since the whole began."""
+        for event in events:
+            yield replace(event, elapsed=self.revisions.clock.now() - began)
 
     def _begin(self) -> Release:
         manifest, states = self.candidate.manifest, self.revisions.history()

@@ -1,0 +1,283 @@
+"""Releases in a cluster: deployed, compared, failed in every way, killed, gone back from; by exit codes, JSON and what runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import yaml
+from confluent_kafka.admin import AdminClient
+
+from tests.cluster import deployment, outside
+from tests.cluster.deployment import Images
+from tests.cluster.kube import Cluster, until
+from tests.cluster.shell import Ended, Shell
+from tests.cluster.variants import migration, variant
+from tests.helm import Chart, merged, nested
+from todoctl.adapters.chart import read_values
+from todoctl.core.events import REMINDERS
+from todoctl.errors import RefusedError, TodoctlError, UsageError
+
+# Every deploy starts services, which takes minutes in all.
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Place:
+    """An environment in a namespace of its own, whose values a test may change."""
+
+    cluster: Cluster
+    images: Images
+    outside: outside.Outside
+    namespace: str
+    shell: Shell
+
+    def change(self, **values: Any) -> None:
+        """Other values from now on, laid over those of the beginning; a key is dotted, with _ for the dot."""
+        over = merged({}, *(nested(key.replace("__", "."), value) for key, value in values.items()))
+        (self.shell.folder / "more.yaml").write_text(yaml.safe_dump(over))
+
+    def run(self, *arguments: str, code: int | None = 0, seconds: float = 600) -> Ended:
+        """todoctl, ended with an exit code."""
+        ended = self.shell.run(*arguments, environment="there", seconds=seconds)
+        assert code is None or ended.code == code, f"{arguments}: {ended.code}\n{ended.out}\n{ended.err}"
+        return ended
+
+    def history(self) -> list[dict[str, Any]]:
+        """Every release."""
+        return list(self.run("history", "-o", "json").json())
+
+    def running(self) -> dict[str, Any]:
+        """The one that says that it runs."""
+        (found,) = [item for item in self.history() if item["state"] == "deployed"]
+        return found
+
+    def image(self, service: str) -> str:
+        """The image that a service's newest pods have."""
+        found = self.cluster.get("--namespace", self.namespace, "deployment", service)
+        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def with_image(self, name: str, service: str, **change: Any) -> str:
+        """A tag that differs in the image of one service."""
+        return variant(self.cluster, self.images.tag, name, service, **change)
+
+
+@pytest.fixture(scope="module")
+def place(
+    cluster: Cluster,
+    chart: Chart,
+    control_plane: None,
+    service_images: Images,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Place]:
+    """An environment with nothing deployed; database and broker are outside, and a topic is missing there."""
+    folder, namespace = tmp_path_factory.mktemp("releases"), f"todo-releases-{uuid4().hex[:6]}"
+    shell = Shell(folder, str(cluster.kubeconfig or os.environ.get("KUBECONFIG", "")))
+    with outside.running(deployment.HOST, read_values(chart.folder), namespace) as where:
+        AdminClient({"bootstrap.servers": where.brokers_here}).delete_topics([REMINDERS])[REMINDERS].result(30)
+        (folder / "values.yaml").write_text(yaml.safe_dump(deployment.values(where, service_images)))
+        files = [str(folder / name) for name in ("values.yaml", "more.yaml")]
+        shell.write(
+            there={
+                "kind": "kubernetes",
+                "context": cluster.context,
+                "namespace": namespace,
+                "values": files,
+            }
+        )
+        found = Place(cluster, service_images, where, namespace, shell)
+        found.change()
+        try:
+            yield found
+        finally:
+            cluster.run("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def crashing(place: Place) -> str:
+    """A tag whose `recurring` ends at once."""
+    return place.with_image("crash", "recurring", command="exec python -c \"print('no can do'); raise SystemExit(7)\"")
+
+
+def test_from_nothing(place: Place) -> None:
+    """One command: namespace, missing topic, objects, schema, every pod with its sidecar, and the smoke chain."""
+    assert place.run("history", "-o", "json").json() == []
+    assert place.run("diff", "-o", "json", code=4).json()["from"] is None
+    made = place.run("deploy", "-o", "json", "--timeout", "300").json()
+    assert (made["revision"], made["state"], made["schema_revision"]) == (1, "deployed", "0004")
+    assert made["events_read"] == ["1"]
+    assert REMINDERS in AdminClient({"bootstrap.servers": place.outside.brokers_here}).list_topics(timeout=10).topics
+
+
+def test_nothing_differs_then(place: Place) -> None:
+    """The second deploy makes no release, and diff says so by its exit code."""
+    assert place.run("diff", "-o", "json").json()["differences"] == []
+    assert place.run("deploy", "-o", "json").json()["revision"] == 1
+
+
+def test_an_upgrade_tells_what_it_changes_and_no_secret(place: Place) -> None:
+    """Values, objects and their risk; a password that changes is only said to."""
+    secret = f"not-to-be-seen-{uuid4().hex}"
+    place.change(
+        kubernetes__workloads__recurring__env={"LOG_LEVEL": "debug", "API_PASSWORD": secret},
+        kubernetes__secrets__smtp__values={"password": secret},
+    )
+    told = place.run("diff", "-o", "json", code=4)
+    found = {(item["area"], item["name"]): item for item in told.json()["differences"]}
+    assert ("manifests", "Deployment recurring") in found
+    assert ("manifests", "Secret smtp") in found
+    assert found["values", "kubernetes.workloads.recurring.env.LOG_LEVEL"]["detail"] == "not set → debug"
+    made = place.run("deploy", "-o", "json")
+    assert (made.json()["revision"], made.json()["replaces"]) == (2, 1)
+    assert secret not in told.out + told.err + made.out + made.err
+
+
+def test_a_crashing_image_goes_back_by_itself(place: Place, crashing: str) -> None:
+    """Found within moments of the crash, its evidence kept without a secret, and what ran before runs again."""
+    before, image = place.running(), place.image("recurring")
+    place.change(kubernetes__images__tag=crashing)
+    failed = place.run("deploy", code=TodoctlError.exit_code)
+    assert "CrashLoopBackOff" in failed.err
+    assert "no can do" in failed.err
+    assert place.image("recurring") == image
+    now = place.running()
+    assert now["returns_to"] == before["revision"]
+    assert [item["state"] for item in place.history()][-2:] == ["failed", "deployed"]
+    (folder,) = (place.shell.folder / "home" / "there" / "evidence").iterdir()
+    kept = {path.name: path.read_text() for path in folder.iterdir()}
+    assert {"error.txt", "plan.json", "status.json", "versions.json", "events.txt", "pods.yaml"} <= kept.keys()
+    assert any(name.startswith("recurring-") and "no can do" in text for name, text in kept.items())
+    assert not [name for name, text in kept.items() if place.outside.password in text]
+    place.run("smoke")
+
+
+def test_an_image_that_is_not_there_changes_nothing(place: Place) -> None:
+    """The image that migrates is asked first what it needs; where it can't be had, no release is begun."""
+    count = len(place.history())
+    place.change(kubernetes__images__tag="never-built")
+    failed = place.run("deploy", code=TodoctlError.exit_code)
+    assert "can't be asked what it needs" in failed.err
+    assert len(place.history()) == count
+
+
+def test_a_failing_migration_never_reaches_the_services(place: Place) -> None:
+    """New pods wait for a schema that does not come; the old ones serve on, and what the migration said is shown."""
+    pods = {pod["metadata"]["name"] for pod in _pods(place, "api")}
+    tag = place.with_image("divides", "migrations", files=migration("Fails.", "SELECT 1/0"))
+    place.change(kubernetes__images__tag=tag, kubernetes__migration__revision="0005")
+    failed = place.run("deploy", code=TodoctlError.exit_code)
+    assert "DivisionByZero" in failed.err
+    assert place.running()["schema_revision"] == "0004"
+    left = until(lambda: _only(place, "api", pods), "the old pods only", seconds=90)
+    assert left == pods
+
+
+def test_the_chart_must_wait_for_the_schema_of_its_image(place: Place) -> None:
+    """Chart and image of different commits are refused before anything is changed."""
+    place.change(kubernetes__migration__revision="0003")
+    assert "needs 0004" in place.run("deploy", code=UsageError.exit_code).err
+
+
+def test_a_killed_deploy_is_told_and_unlocked(place: Place) -> None:
+    """Helm leaves its release pending: deploy and rollback refuse, unlock brings back what ran."""
+    before = place.running()["revision"]
+    place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "warning"})
+    command = [sys.executable, "-m", "todoctl", "-e", "there", "deploy"]
+    with subprocess.Popen(command, env=place.shell.environ, cwd="/", start_new_session=True) as process:
+        try:
+            until(lambda: _pending(place), "Helm is in the middle of it", seconds=120)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert place.history()[-1]["state"] == "pending-upgrade"
+    for refused in ("deploy", "rollback"):
+        assert "unlock" in place.run(refused, code=RefusedError.exit_code).err
+    place.run("unlock")
+    states = [item["state"] for item in place.history()]
+    assert states[-2:] == ["failed", "deployed"]
+    assert place.running()["returns_to"] == before
+    assert "nothing to unlock" in place.run("unlock", code=UsageError.exit_code).err
+    place.run("deploy")
+
+
+def test_two_at_once(place: Place) -> None:
+    """The second is refused, and named who works."""
+    place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "error"})
+    with place.shell.start("-e", "there", "deploy", "--no-smoke") as first:
+        until(
+            lambda: place.cluster.run("get", "lease", "todo-releases", "-n", place.namespace).returncode == 0,
+            "a lease",
+            seconds=60,
+        )
+        assert "works on the environment" in place.run("deploy", code=RefusedError.exit_code).err
+        first.communicate(timeout=300)
+    assert first.returncode == 0
+
+
+def test_going_back(place: Place) -> None:
+    """The release before by default, as a new one; a dry run changes nothing; a failed one is no way back."""
+    history = place.history()
+    plan = place.run("rollback", "--dry-run", "-o", "json").json()
+    assert place.history() == history
+    made = place.run("rollback", "-o", "json").json()
+    assert made["returns_to"] == plan["to"]
+    failed = next(item["revision"] for item in history if item["state"] == "failed")
+    assert "never ran well" in place.run("rollback", str(failed), code=RefusedError.exit_code).err
+    assert "no release 99" in place.run("rollback", "99", code=UsageError.exit_code).err
+
+
+def test_no_way_back_behind_a_contract(place: Place) -> None:
+    """A migration that takes something away needs agreement, and then the older release is refused for it."""
+    older = place.running()["revision"]
+    takes_away = migration("Takes away.", "DROP TABLE IF EXISTS api.nothing", 'phase = "contract"')
+    tag = place.with_image("contract", "migrations", files=takes_away)
+    place.change(kubernetes__images__tag=tag, kubernetes__migration__revision="0005")
+    assert "no way back" in place.run("deploy", code=RefusedError.exit_code).err
+    assert place.run("deploy", "--allow-contract", "--yes", "-o", "json").json()["schema_revision"] == "0005"
+    refused = place.run("rollback", str(older), "--force", "--yes", code=RefusedError.exit_code)
+    assert "took away" in refused.err
+    assert place.running()["schema_revision"] == "0005"
+
+
+def test_a_first_release_that_fails_is_removed(place: Place, crashing: str) -> None:
+    """Nothing ran before, so nothing runs afterwards; its namespace and its evidence stay."""
+    namespace = f"{place.namespace}-first"
+    other = replace(place, namespace=namespace, shell=Shell(place.shell.folder / "first", place.shell.kubeconfig))
+    other.shell.folder.mkdir()
+    files = [str(place.shell.folder / "values.yaml"), str(other.shell.folder / "more.yaml")]
+    other.shell.write(
+        there={"kind": "kubernetes", "context": place.cluster.context, "namespace": namespace, "values": files}
+    )
+    other.change(kubernetes__images__tag=crashing)
+    try:
+        failed = other.run("deploy", code=TodoctlError.exit_code)
+        assert "it was removed" in failed.err
+        assert not place.cluster.get("--namespace", namespace, "deployments")["items"]
+        assert list((other.shell.folder / "home" / "there" / "evidence").iterdir())
+    finally:
+        place.cluster.run("delete", "namespace", namespace, "--wait=false")
+
+
+def _pods(place: Place, component: str) -> list[dict[str, Any]]:
+    selector = f"app.kubernetes.io/component={component}"
+    return list(place.cluster.get("--namespace", place.namespace, "pods", f"--selector={selector}")["items"])
+
+
+def _only(place: Place, component: str, wanted: set[str]) -> set[str]:
+    found = {pod["metadata"]["name"] for pod in _pods(place, component)}
+    return found if found == wanted else set()
+
+
+def _pending(place: Place) -> list[dict[str, Any]]:
+    with suppress(json.JSONDecodeError):
+        selector = "--selector=owner=helm,status=pending-upgrade"
+        return list(place.cluster.get("--namespace", place.namespace, "secrets", selector)["items"])
+    return []
