@@ -37,7 +37,7 @@ def ready(cluster: Cluster, programs: Path) -> str:
         _build(tag)
     missing = set(names) - _in_node(cluster)
     if missing:
-        load(sorted(missing), programs)
+        into_node(sorted(missing), programs)
         lacking = missing - _in_node(cluster)
         assert not lacking, f"not in the node after loading: {sorted(lacking)}"
     return tag
@@ -74,7 +74,7 @@ def _build(tag: str) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-def load(names: list[str], programs: Path) -> None:
+def into_node(names: list[str], programs: Path) -> None:
     """All in one archive: the layers that they share are written and unpacked once."""
     with tempfile.TemporaryDirectory(prefix="todo-images-") as folder:
         layout = Path(folder) / "oci"

@@ -48,7 +48,7 @@ def variant(
             images.buildah("commit", "--quiet", container, there[service].reference(wanted))
         finally:
             images.buildah("rm", container)
-    images.load([there[service].reference(wanted)], cluster.programs)
+    images.into_node([there[service].reference(wanted)], cluster.programs)
     for image in there.values():
         if image.service != service:
             images.tag_in_node(image.reference(tag), image.reference(wanted))

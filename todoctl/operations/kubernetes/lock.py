@@ -27,7 +27,7 @@ def held(kube: Kube, name: str, what: str, me: Whoami) -> Iterator[None]:
     Raises:
         RefusedError: somebody else has it; it says who, and what they do.
     """
-    _take(kube, name, _lease(name, what, me), me)
+    _take(kube, name, lease(name, what, me), me)
     ended = threading.Event()
     renewing = threading.Thread(target=_renew, args=(kube, name, ended), name="lease", daemon=True)
     renewing.start()
@@ -41,15 +41,15 @@ def held(kube: Kube, name: str, what: str, me: Whoami) -> Iterator[None]:
             kube.delete(LEASES, name)
 
 
-def _take(kube: Kube, name: str, lease: Object, me: Whoami) -> None:
+def _take(kube: Kube, name: str, mine: Object, me: Whoami) -> None:
     there = kube.get(LEASES, name)
     try:
         if there is None:
-            kube.create(LEASES, lease)
+            kube.create(LEASES, mine)
             return
         _require_free(there, me)
         version = {"resourceVersion": there["metadata"]["resourceVersion"]}
-        kube.patch(LEASES, name, {**lease, "metadata": {**lease["metadata"], **version}})
+        kube.patch(LEASES, name, {**mine, "metadata": {**mine["metadata"], **version}})
     except KubeError as error:
         if error.status != _CONFLICT:
             raise
@@ -69,14 +69,15 @@ def _require_free(there: Object, me: Whoami) -> None:
     )
 
 
-def _holder(lease: Object) -> Object:
+def _holder(there: Object) -> Object:
     try:
-        return dict(json.loads((lease["metadata"].get("annotations") or {}).get(_NOTE, "{}")))
+        return dict(json.loads((there["metadata"].get("annotations") or {}).get(_NOTE, "{}")))
     except ValueError:
         return {}
 
 
-def _lease(name: str, what: str, me: Whoami) -> Object:
+def lease(name: str, what: str, me: Whoami) -> Object:
+    """The Lease of who begins now."""
     now = _now()
     return {
         "apiVersion": LEASES.api,
