@@ -83,7 +83,8 @@ def place(
     folder, namespace = tmp_path_factory.mktemp("releases"), f"todo-releases-{uuid4().hex[:6]}"
     shell = Shell(folder, str(cluster.kubeconfig or os.environ.get("KUBECONFIG", "")))
     with outside.running(deployment.HOST, read_values(chart.folder), namespace) as where:
-        AdminClient({"bootstrap.servers": where.brokers_here}).delete_topics([REMINDERS])[REMINDERS].result(30)
+        admin = AdminClient({"bootstrap.servers": where.brokers_here})
+        admin.delete_topics([REMINDERS])[REMINDERS].result(30)
         (folder / "values.yaml").write_text(yaml.safe_dump(deployment.values(where, service_images)))
         files = [str(folder / name) for name in ("values.yaml", "more.yaml")]
         shell.write(

@@ -32,8 +32,10 @@ def main(
     """Make a release of the code and values at hand and switch to it, service by service.
 
     Shows what differs, migrates, then replaces one service after the other behind its health checks while the rest serves.
+    In a cluster Helm applies the chart, and migration, pods and sidecars are waited for; a crash ends it early.
     What fails goes back by itself, after its evidence was kept: exit 1, and exit 3 when going back failed too.
     Exit 8 when it is refused: another deploy works, one was killed, or a migration would cut off the way back.
+    Exit 7 when it runs and a cloud gave its balancer no address in time.
     """
     settings = context.settings(ctx)
     releases = context.releases(ctx, seconds=timeout)

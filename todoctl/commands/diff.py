@@ -25,7 +25,8 @@ def main(
 ) -> None:
     """Show what a deploy, or going back to a release, would change, with its risks.
 
-    Code by files, values, migrations with what their statements lock, topics, event schemas. Secrets are masked.
+    Code by files, in a cluster images and objects, values, migrations with what their statements lock, topics, event schemas.
+    Secrets are masked. In a cluster the image is asked what it needs, in a pod that lives for a moment.
     Exit 0 when nothing differs, 4 when something does.
     """
     plan = context.releases(ctx, seconds=60).diff(revision)

@@ -37,7 +37,8 @@ def main(
     """Go back to an earlier release, when it can live with what there is now.
 
     Compares the schema and the event versions that it reads with the database, with what waits on the topics and with
-    the dead letters. Exit 8 says why it can't and what to do; --force overrides what concerns events, never the schema.
+    the dead letters. Exit 8 says why it can't and what to do; --force overrides what concerns events, or could not be
+    asked, never a schema that it can't live on.
     It becomes a new release with the earlier one's code and values; the schema stays.
     """
     settings = context.settings(ctx)

@@ -22,6 +22,7 @@ def main(
     """Repair a release whose deploy was killed: what ran before runs again.
 
     Services that were switched already go back behind their health checks; the release is written down as failed.
+    In a cluster it ends what Helm left pending; a first release, with nothing to go back to, is removed.
     Exit 8 while a deploy works on it: that one is not stuck.
     """
     releases = context.releases(ctx, seconds=timeout)
