@@ -17,7 +17,7 @@ import pytest
 import yaml
 from confluent_kafka.admin import AdminClient
 
-from tests.cluster import deployment, outside
+from tests.cluster import deployment, load, outside
 from tests.cluster.deployment import Images
 from tests.cluster.kube import Cluster, until
 from tests.cluster.shell import Ended, Shell
@@ -106,7 +106,8 @@ def place(
 @pytest.fixture(scope="module")
 def crashing(place: Place) -> str:
     """A tag whose `recurring` ends at once."""
-    return place.with_image("crash", "recurring", command="exec python -c \"print('no can do'); raise SystemExit(7)\"")
+    command = """python -c "print('no can do'); raise SystemExit(7)" """
+    return place.with_image("crash", "recurring", command=command.strip())
 
 
 def test_from_nothing(place: Place) -> None:
@@ -207,6 +208,18 @@ def test_a_killed_deploy_is_told_and_unlocked(place: Place) -> None:
     assert place.running()["returns_to"] == before
     assert "nothing to unlock" in place.run("unlock", code=UsageError.exit_code).err
     place.run("deploy")
+
+
+def test_an_upgrade_under_load_fails_no_request(place: Place, chart: Chart) -> None:
+    """Every pod is replaced while 50 requests in a second come, without retries: none fails, nothing acknowledged is lost."""
+    image = place.image("api").replace("todo-api", "todo-migrations")
+    place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "warning"})
+    with load.running(place.cluster, chart, place.namespace, image, rate=50) as seen:
+        place.run("deploy")
+        place.run("rollback")
+    assert seen.told["failed"] == []
+    assert seen.told["lost"] == 0
+    assert seen.told["written"] > 1000
 
 
 def test_two_at_once(place: Place) -> None:

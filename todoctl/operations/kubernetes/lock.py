@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from todoctl.adapters.kube.api import Kube, KubeError, Object
 from todoctl.adapters.kube.kinds import LEASES
-from todoctl.adapters.whoami import Whoami, is_running
+from todoctl.adapters.whoami import Whoami, is_running, whoami
 from todoctl.errors import RefusedError, TodoctlError
 
 _SECONDS = 30  # after which a holder that does not renew is gone
@@ -41,6 +41,12 @@ def held(kube: Kube, name: str, what: str, me: Whoami) -> Iterator[None]:
             kube.delete(LEASES, name)
 
 
+def holder(kube: Kube, name: str) -> str | None:
+    """Who holds it now, as far as can be told; None where nobody does."""
+    there = kube.get(LEASES, name)
+    return str(there["spec"].get("holderIdentity", "somebody")) if there and not _is_free(there, whoami()) else None
+
+
 def _take(kube: Kube, name: str, mine: Object, me: Whoami) -> None:
     there = kube.get(LEASES, name)
     try:
@@ -57,16 +63,20 @@ def _take(kube: Kube, name: str, mine: Object, me: Whoami) -> None:
 
 
 def _require_free(there: Object, me: Whoami) -> None:
-    spec, holder = there["spec"], _holder(there)
+    if not _is_free(there, me):
+        raise RefusedError(
+            f"{there['spec'].get('holderIdentity', 'somebody')} works on the environment",
+            hint=f"wait for it; where it was killed, it is free {_SECONDS} s later",
+        )
+
+
+def _is_free(there: Object, me: Whoami) -> bool:
+    """Whether its holder does not renew it any more, or was a process of this machine that is gone."""
+    spec, said = there["spec"], _holder(there)
     renewed = datetime.fromisoformat(str(spec.get("renewTime", "1970-01-01T00:00:00+00:00")))
     if (datetime.now(UTC) - renewed).total_seconds() > int(spec.get("leaseDurationSeconds", _SECONDS)):
-        return
-    if holder.get("host") == me.host and not is_running(int(holder.get("pid", 0)), str(holder.get("started", ""))):
-        return
-    raise RefusedError(
-        f"{spec.get('holderIdentity', 'somebody')} works on the environment",
-        hint=f"wait for it; where it was killed, it is free {_SECONDS} s later",
-    )
+        return True
+    return said.get("host") == me.host and not is_running(int(said.get("pid", 0)), str(said.get("started", "")))
 
 
 def _holder(there: Object) -> Object:
@@ -84,7 +94,7 @@ def lease(name: str, what: str, me: Whoami) -> Object:
         "kind": "Lease",
         "metadata": {"name": name, "annotations": {_NOTE: json.dumps(asdict(me))}},
         "spec": {
-            "holderIdentity": f"{what} of {me.user}@{me.host}, process {me.pid},",
+            "holderIdentity": f"{what} of {me.user}@{me.host}, process {me.pid}",
             "leaseDurationSeconds": _SECONDS,
             "acquireTime": now,
             "renewTime": now,

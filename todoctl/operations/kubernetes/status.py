@@ -11,13 +11,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from todoctl.adapters import postgres
+from todoctl.adapters.helm import Release as Revision
 from todoctl.adapters.kafka import client
 from todoctl.adapters.kube.api import ForbiddenError, Kube, Object
 from todoctl.adapters.kube.kinds import SECRETS
 from todoctl.core.parts import OPERATOR_ROLE, Kind
+from todoctl.core.releases import deployed, pending, to_go_back_to
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError
 from todoctl.operations import status as shared
+from todoctl.operations.kubernetes import lock
 from todoctl.operations.kubernetes.pods import (
     CHART,
     Place,
@@ -29,6 +32,7 @@ from todoctl.operations.kubernetes.pods import (
     state_of,
     version,
 )
+from todoctl.operations.kubernetes.records import Records, history
 from todoctl.operations.platform import Platform
 from todoctl.operations.status import PartStatus, RunningRelease, Status
 
@@ -85,28 +89,34 @@ def replicas(pods: Pods, found: tuple[Place, ...], app: str) -> list[str]:
 
 
 def running(kube: Kube) -> RunningRelease:
-    """The Helm release that runs, and one that is pending; nothing is told where we may not read Secrets."""
+    """The release that runs, and one that is pending; nothing is told where we may not read Secrets."""
     try:
         known = kube.names(SECRETS, selector=f"owner=helm,name={RELEASE}")
-        labels = sorted((item["labels"] for item in known), key=lambda item: int(item["version"]))
-        deployed = next((item for item in reversed(labels) if item["status"] == "deployed"), None)
-        pending = next((item for item in reversed(labels[-1:]) if item["status"].startswith("pending-")), None)
-        document = _release(kube, deployed["version"]) if deployed else {}
+        revisions = [_revision(kube.namespace, item["labels"]) for item in known]
+        found = history(revisions, Records(kube, RELEASE).all())
+        # While a release is made, what ran before runs on.
+        runs, waiting = deployed(found) or to_go_back_to(found), pending(found)
+        document = _release(kube, runs.revision) if runs else {}
+        holder = lock.holder(kube, f"{RELEASE}-releases") if waiting else None
     except ForbiddenError:
         return RunningRelease(None, None, None, None, None, None)
     return RunningRelease(
-        revision=int(deployed["version"]) if deployed else None,
+        revision=runs.revision if runs else None,
         app_version=_at(document, "chart", "metadata", "appVersion"),
         schema_revision=_at(document, "config", "kubernetes", "migration", "revision")
         or _at(document, "chart", "values", "kubernetes", "migration", "revision"),
-        pending=int(pending["version"]) if pending else None,
-        pending_state=pending["status"] if pending else None,
-        # Helm does not say who works on it.
-        worked_on_by=None,
+        pending=waiting.revision if waiting else None,
+        pending_state=waiting.state if waiting else None,
+        worked_on_by=holder,
     )
 
 
-def _release(kube: Kube, revision: str) -> Mapping[str, Any]:
+def _revision(namespace: str, labels: Mapping[str, str]) -> Revision:
+    """What the labels of Helm's own record say of a revision."""
+    return Revision(RELEASE, namespace, int(labels["version"]), labels["status"], "", "", "")
+
+
+def _release(kube: Kube, revision: int) -> Mapping[str, Any]:
     """What Helm keeps of a release: JSON, packed, in base64."""
     held = kube.secret(f"sh.helm.release.v1.{RELEASE}.v{revision}").get("release", "")
     return dict(json.loads(gzip.decompress(base64.b64decode(held)))) if held else {}
