@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from todoctl.adapters.helm import Helm, Object, Upgrade
 from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.release_store import code_digest
-from todoctl.core.releases import Manifest, Release, State, deployed
+from todoctl.core.releases import Manifest, Release, State, deployed, to_go_back_to
 from todoctl.core.topics import wanted_topics
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError, UnhealthyError
@@ -192,10 +192,12 @@ class ClusterChange:
         return release
 
     def _switch(self, release: Release) -> Iterator[StepEvent]:
-        steps = [Step("helm", lambda _tell: self._apply(release))]
+        """In this thread, so that an interruption ends Helm, too, before anything is undone."""
         if self.candidate.upgrade and not cluster_values(self.candidate.values).kafka.strimzi.enabled:
-            steps = [Step("topics", lambda _tell: self._topics()), Step("helm", steps[0].run, frozenset({"topics"}))]
-        yield from run_steps(steps)
+            yield StepEvent("topics", "starting", "looks at the broker", 0.0)
+            yield StepEvent("topics", "ready", self._topics(), 0.0)
+        yield StepEvent("helm", "starting", f"applies revision {release.revision}", 0.0)
+        yield StepEvent("helm", "ready", self._apply(release), 0.0)
         yield from self.revisions.wait(self.candidate.objects)
 
     def _topics(self) -> str:
@@ -234,10 +236,11 @@ class ClusterChange:
         folder = self._evidence(release, error)
         yield StepEvent("evidence", "ready", folder, 0.0)
         detail = (str(error), *getattr(error, "detail", ()), f"evidence: {folder}")
-        before = f"release {self.plan.runs}" if self.plan.runs else "nothing"
+        good = self.plan.runs or _ran_well(revisions.history())
+        before = f"release {good}" if good else "nothing"
         try:
-            if self.plan.runs:
-                yield from revisions.return_to(self.plan.runs, f"release {release.revision} failed")
+            if good:
+                yield from revisions.return_to(good, f"release {release.revision} failed")
             else:
                 yield from revisions.remove()
         except (TodoctlError, OSError) as second:
@@ -247,7 +250,7 @@ class ClusterChange:
                 hint="todoctl status; todoctl unlock",
             ) from error
         revisions.records.write(ended(release, "failed", f"{error}; evidence: {folder}"))
-        now = f"{before} runs again" if self.plan.runs else "nothing ran before, so it was removed"
+        now = f"{before} runs again" if good else "nothing ran before, so it was removed"
         raise TodoctlError(
             f"release {release.revision} failed; {now}", detail=detail, hint=f"look into {folder}"
         ) from error
@@ -271,6 +274,12 @@ class ClusterChange:
             return f"could not be written: {full}"
         finally:
             platform.close()
+
+
+def _ran_well(history: Sequence[Release]) -> int | None:
+    """The newest release that ran well once, where none is said to run."""
+    found = to_go_back_to(history)
+    return found.revision if found else None
 
 
 def ended(release: Release, state: State, result: str) -> Release:
