@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from todoctl.screen import Output
 if TYPE_CHECKING:
     from todoctl.operations.operators.planning import Plan
     from todoctl.operations.operators.sidecars import Older
+    from todoctl.operations.steps import StepEvent
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -75,7 +77,7 @@ def main(
     operator = sites.operator(name)
     with ExitStack() as stack:
         site = stack.enter_context(sites.opened(current, os.environ))
-        if unlock:
+        if unlock and not dry_run:
             _unlock(site, operator, yes=yes)
         found = stack.enter_context(sites.chart(operator, source, sites.pulled(site.helm)))
         available = current.environment.kind == "kubernetes"
@@ -86,20 +88,22 @@ def main(
             plan.require_free()
             if take_over and plan.changes:
                 screen.confirm(f"take over what is there for {name}?", yes=yes)
-            with screen.board() as board:
-                for event in installing.carry_out(site, plan, seconds=timeout):
-                    board.update(event.name, event.state, event.detail, event.elapsed)
+            _follow(installing.carry_out(site, plan, seconds=timeout))
         older = sidecars.older(site.kube, operator) if operator.injects else []
         if older and restart_sidecars and not dry_run:
-            with screen.board() as board:
-                for event in sidecars.restart(site.kube, older, site.clock, now=datetime.now(UTC), seconds=timeout):
-                    board.update(event.name, event.state, event.detail, event.elapsed)
+            _follow(sidecars.restart(site.kube, older, site.clock, now=datetime.now(UTC), seconds=timeout))
             older = sidecars.older(site.kube, operator)
     _tell_older(older, name)
     document = {**plan.document(), "done": not dry_run, "older_sidecars": [_row(item) for item in older]}
     screen.show(document, output, lambda: _table(plan))
     if dry_run:
         plan.require_free()
+
+
+def _follow(events: Iterator[StepEvent]) -> None:
+    with screen.board() as board:
+        for event in events:
+            board.update(event.name, event.state, event.detail, event.elapsed)
 
 
 def _source(chart: Path | None, bundle: Path | None) -> Source:
