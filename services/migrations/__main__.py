@@ -24,6 +24,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m services.migrations", description=__doc__)
     parser.add_argument("command", choices=("upgrade", "status", "downgrade", "accounts"))
     parser.add_argument("revision", nargs="?", help="head for upgrade; needed for downgrade, `base` is the empty one")
+    parser.add_argument("--or-later", action="store_true", help="upgrade: a database that is further is left as it is")
     asked = parser.parse_args(argv)
     if asked.command == "downgrade" and not asked.revision:
         parser.error("downgrade needs a REVISION")
@@ -34,7 +35,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         if asked.command == "accounts":
             print(json.dumps({"accounts": accounts.ensure(url, accounts.wanted(environ))}))
         else:
-            print(json.dumps(asdict(_run(asked.command, url, asked.revision))))
+            print(json.dumps(asdict(_run(asked.command, url, asked.revision, or_later=asked.or_later))))
     except runner.UnknownRevisionError as error:
         parser.error(str(error))
     except (SQLAlchemyError, PostgresError, CommandError, runner.MigrationRefusedError, ValueError) as error:
@@ -43,11 +44,11 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _run(command: str, url: str, revision: str | None) -> runner.Status:
+def _run(command: str, url: str, revision: str | None, *, or_later: bool) -> runner.Status:
     if command == "status":
         return runner.status(url)
     if command == "upgrade":
-        return runner.upgrade(url, revision or "head")
+        return runner.upgrade(url, revision or "head", or_later=or_later and revision is not None)
     return runner.downgrade(url, revision or "")
 
 

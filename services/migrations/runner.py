@@ -42,9 +42,16 @@ class Status:
     pending: tuple[str, ...]
 
 
-def upgrade(url: str, revision: str = "head") -> Status:
-    """Bring the database up to `revision`; nothing happens when it is there already."""
+def upgrade(url: str, revision: str = "head", *, or_later: bool = False) -> Status:
+    """Bring the database up to `revision`; nothing happens when it is there already.
+
+    With `or_later` a database that a newer release brought further is left as it is, too: a release that comes back may live
+    on it, and whoever brings it back has judged that. Revisions are numbered, so later ones compare so.
+    """
     with _alone(url) as config:
+        found = _status(config)
+        if or_later and found.current is not None and found.current not in _known(config) and found.current > revision:
+            return found
         _require_known(config)
         _require_one_of_ours(config, revision)
         command.upgrade(config, revision)

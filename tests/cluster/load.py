@@ -32,7 +32,7 @@ def running(cluster: Cluster, chart: Chart, namespace: str, image: str, *, rate:
     assert done.returncode == 0, done.stderr
     place, load = ("--namespace", namespace), Load()
     try:
-        until(lambda: "began" in cluster.run("logs", *place, _NAME).stdout, "the load has begun", seconds=180)
+        until(lambda: _began(cluster, namespace), "the load has begun", seconds=180)
         yield load
         cluster.kubectl("exec", *place, _NAME, "--", "touch", "/tmp/stop")
         until(lambda: _phase(cluster, namespace) in {"Succeeded", "Failed"}, "the load has ended", seconds=180)
@@ -57,6 +57,12 @@ def _pod(hook: dict[str, Any], namespace: str, image: str, rate: int) -> dict[st
     }
     pod["spec"]["activeDeadlineSeconds"] = 900
     return pod
+
+
+def _began(cluster: Cluster, namespace: str) -> bool:
+    said = cluster.run("logs", "--namespace", namespace, _NAME).stdout
+    assert _phase(cluster, namespace) in {"Pending", "Running"}, said
+    return "began" in said
 
 
 def _phase(cluster: Cluster, namespace: str) -> str:

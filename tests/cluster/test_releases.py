@@ -31,6 +31,9 @@ from todoctl.errors import RefusedError, TodoctlError, UsageError
 pytestmark = pytest.mark.slow
 
 
+ADDS = migration(5, "CREATE TABLE api.test_more (id bigint)")
+
+
 @dataclass(frozen=True)
 class Place:
     """An environment in a namespace of its own, whose values a test may change."""
@@ -174,7 +177,7 @@ def test_an_image_that_is_not_there_changes_nothing(place: Place) -> None:
 def test_a_failing_migration_never_reaches_the_services(place: Place) -> None:
     """New pods wait for a schema that does not come; the old ones serve on, and what the migration said is shown."""
     pods = {pod["metadata"]["name"] for pod in _pods(place, "api")}
-    tag = place.with_image("divides", "migrations", files=migration("Fails.", "SELECT 1/0"))
+    tag = place.with_image("divides", "migrations", files=migration(5, "SELECT 1/0"))
     place.change(kubernetes__images__tag=tag, kubernetes__migration__revision="0005")
     failed = place.run("deploy", code=TodoctlError.exit_code)
     assert "DivisionByZero" in failed.err
@@ -248,19 +251,6 @@ def test_going_back(place: Place) -> None:
     assert "no release 99" in place.run("rollback", "99", code=UsageError.exit_code).err
 
 
-def test_no_way_back_behind_a_contract(place: Place) -> None:
-    """A migration that takes something away needs agreement, and then the older release is refused for it."""
-    older = place.running()["revision"]
-    takes_away = migration("Takes away.", "DROP TABLE IF EXISTS api.nothing", 'phase = "contract"')
-    tag = place.with_image("contract", "migrations", files=takes_away)
-    place.change(kubernetes__images__tag=tag, kubernetes__migration__revision="0005")
-    assert "no way back" in place.run("deploy", code=RefusedError.exit_code).err
-    assert place.run("deploy", "--allow-contract", "--yes", "-o", "json").json()["schema_revision"] == "0005"
-    refused = place.run("rollback", str(older), "--force", "--yes", code=RefusedError.exit_code)
-    assert "took away" in refused.err
-    assert place.running()["schema_revision"] == "0005"
-
-
 def test_a_first_release_that_fails_is_removed(place: Place, crashing: str) -> None:
     """Nothing ran before, so nothing runs afterwards; its namespace and its evidence stay."""
     namespace = f"{place.namespace}-first"
@@ -278,6 +268,30 @@ def test_a_first_release_that_fails_is_removed(place: Place, crashing: str) -> N
         assert list((other.shell.folder / "home" / "there" / "evidence").iterdir())
     finally:
         place.cluster.run("delete", "namespace", namespace, "--wait=false")
+
+
+def test_back_over_a_migration_that_only_adds(place: Place) -> None:
+    """The schema stays, and the earlier release's own Job leaves it alone."""
+    older = place.running()["revision"]
+    tag = place.with_image("adds", "migrations", files=ADDS)
+    place.change(kubernetes__images__tag=tag, kubernetes__migration__revision="0005")
+    assert place.run("deploy", "-o", "json").json()["schema_revision"] == "0005"
+    assert place.run("rollback", "-o", "json").json()["returns_to"] == older
+    assert place.running()["schema_revision"] == "0004"
+    assert place.run("db", "status", "-o", "json", code=None).json()["current"] == "0005"
+
+
+def test_no_way_back_behind_a_contract(place: Place) -> None:
+    """A migration that takes something away needs agreement, and then the older release is refused for it."""
+    older = place.running()["revision"]
+    takes_away = migration(6, "DROP TABLE IF EXISTS api.nothing", 'phase = "contract"')
+    tag = place.with_image("contract", "migrations", files=ADDS | takes_away)
+    place.change(kubernetes__images__tag=tag, kubernetes__migration__revision="0006")
+    assert "no way back" in place.run("deploy", code=RefusedError.exit_code).err
+    assert place.run("deploy", "--allow-contract", "--yes", "-o", "json").json()["schema_revision"] == "0006"
+    refused = place.run("rollback", str(older), "--force", "--yes", code=RefusedError.exit_code)
+    assert "took away" in refused.err
+    assert place.running()["schema_revision"] == "0006"
 
 
 def _pods(place: Place, component: str) -> list[dict[str, Any]]:

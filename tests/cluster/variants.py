@@ -16,8 +16,8 @@ MIGRATION = '''"""{title}"""
 
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "{number:04}"
+down_revision = "{before:04}"
 {more}
 
 
@@ -55,6 +55,7 @@ def variant(
     return wanted
 
 
-def migration(title: str, sql: str, more: str = "") -> dict[str, str]:
+def migration(number: int, sql: str, more: str = "") -> dict[str, str]:
     """The file of one migration more."""
-    return {"/app/services/migrations/versions/0005_test.py": MIGRATION.format(title=title, sql=sql, more=more)}
+    words = {"number": number, "before": number - 1, "title": f"Test {number}.", "sql": sql, "more": more}
+    return {f"/app/services/migrations/versions/{number:04}_test.py": MIGRATION.format(**words)}

@@ -108,6 +108,9 @@ def test_a_newer_database_is_left_alone(todo: TodoDatabase, capsys: pytest.Captu
     assert "9999" in capsys.readouterr().err
     assert main(["status"], environ) == 0
     assert json.loads(capsys.readouterr().out)["current"] == "9999"
+    assert main(["upgrade", "0003", "--or-later"], environ) == 0
+    assert json.loads(capsys.readouterr().out)["current"] == "9999"
+    assert main(["upgrade", "--or-later"], environ) == 1
 
 
 @pytest.mark.parametrize("arguments", [["downgrade"], ["sideways"], []])

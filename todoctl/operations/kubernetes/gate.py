@@ -58,8 +58,11 @@ class Gate:
         if before is not None and set(before.events.reads) - set(manifest.events.reads):
             yield from self._unreadable(manifest)
 
-    def against_rollback(self, manifest: Manifest, head: Head, chain: Sequence[Migration]) -> Iterator[Obstacle]:
-        """What keeps earlier code from living here."""
+    def against_rollback(
+        self, manifest: Manifest, head: Head, chain: Sequence[Migration], running: Release | None
+    ) -> Iterator[Obstacle]:
+        """What keeps earlier code from living here; a database that can't be asked is where the running release brought it."""
+        known = head.revision or (running.schema_revision if running and head.unknown else None)
         if head.unknown:
             yield Obstacle(
                 "schema",
@@ -67,7 +70,7 @@ class Gate:
                 "run todoctl where the database can be reached, or --force where nothing was migrated since",
                 can_be_forced=True,
             )
-        elif obstacle := rules.schema_obstacle(manifest.database, head.revision, chain):
+        if (known or not head.unknown) and (obstacle := rules.schema_obstacle(manifest.database, known, chain)):
             yield obstacle
         yield from self._unreadable(manifest)
 

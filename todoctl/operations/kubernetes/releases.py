@@ -132,7 +132,7 @@ class ClusterReleases:
         running = rules.deployed(self.history())
         values = self.revisions.values(running.revision) if running else candidate.values
         gate = Gate(self._platform, values)
-        obstacles: list[Obstacle] = list(gate.against_rollback(candidate.manifest, gate.head(), self._chain()))
+        obstacles: list[Obstacle] = list(gate.against_rollback(candidate.manifest, gate.head(), self._chain(), running))
         needs = Head(candidate.manifest.database.needs)
         yield ClusterChange(self.revisions, self._plan(candidate, target, needs, tuple(obstacles)), candidate)
 
@@ -204,9 +204,12 @@ class ClusterReleases:
         return found
 
     def _chain(self) -> tuple[Migration, ...]:
-        """All migrations that any release here knows, oldest first."""
+        """All migrations that any release here knows, oldest first; of two with as many, as the newer one has them.
+
+        One that failed counts, too: the database may have its migrations.
+        """
         records = self.revisions.records
-        manifests = (records.manifest(revision) for revision in sorted(records.all())[-10:])
+        manifests = (records.manifest(revision) for revision in sorted(records.all(), reverse=True)[:10])
         return max((item.database.migrations for item in manifests if item), key=len, default=())
 
     def _target(self, revision: int | None) -> int:

@@ -68,7 +68,8 @@ def observed(settings: Settings) -> RunningRelease:
 
 def chain(store: Store) -> tuple[Migration, ...]:
     """All migrations that any release here knows, oldest first."""
-    kept = [item.revision for item in store.history() if store.has(item.revision)]
+    # Of two that know as many the newer one is right: what failed may have been mended.
+    kept = [item.revision for item in reversed(store.history()) if store.has(item.revision)]
     chains = [store.manifest(revision).database.migrations for revision in kept]
     return max(chains, key=len, default=())
 
