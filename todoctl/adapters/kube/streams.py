@@ -216,10 +216,12 @@ class Streams:
         task.add_done_callback(self._tasks.discard)
 
     async def _end(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # A connection that was just taken, or was being dialled, may begin to carry while the others end.
+        while tasks := list(self._tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)
 
 
 def _tls(access: Access) -> dict[str, Any]:
