@@ -21,6 +21,20 @@ made: dict[int, set[int]] = {user: set() for user in range(USERS)}
 sent = [0] * USERS
 
 
+def wait_for_policies() -> None:
+    """A new pod is let in only once every node has heard of it; that is no request of the load's."""
+    deadline = time.monotonic() + 90
+    for url in (API, AUTH):
+        while True:
+            try:
+                httpx.get(f"{url}/readyz", timeout=5).raise_for_status()
+                break
+            except httpx.HTTPError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+
 def log_in(user: int) -> str:
     """A new account's token."""
     account = {"email": f"load-{user}-{os.urandom(4).hex()}@example.com", "password": "Not-A-Secret-1"}
@@ -72,6 +86,7 @@ def found(token: str) -> set[int]:
 
 def main() -> None:
     """Begin, go on until told to stop, count."""
+    wait_for_policies()
     tokens = [log_in(user) for user in range(USERS)]
     print("began", flush=True)
     began = time.monotonic()
