@@ -23,7 +23,7 @@ _VALUES = {
     "dapr_operator": _PATIENT,
     "dapr_placement": _PATIENT,
     "dapr_sentry": _PATIENT,
-    "dapr_scheduler": {**_PATIENT, "cluster": {"inMemoryStorage": True}},
+    "dapr_scheduler": _PATIENT,
     "dapr_sidecar_injector": {
         **_PATIENT,
         # A namespace that enforces "restricted" takes no other sidecar.

@@ -13,7 +13,7 @@ from tests.unit.chart.combinations import COMBINATIONS
 
 
 @pytest.fixture
-def ready(cluster: Cluster, chart: Chart, namespace: str) -> str:
+def ready(cluster: Cluster, chart: Chart, control_plane: None, namespace: str) -> str:
     """The namespace with the accounts that a pod of its own needs to be admitted."""
     accounts = [item for item in chart.render("values-local.yaml") if item["kind"] == "ServiceAccount"]
     done = cluster.apply(_placed(accounts, namespace))
