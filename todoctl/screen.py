@@ -6,11 +6,14 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from todoctl.errors import RefusedError, TodoctlError
+
+if TYPE_CHECKING:
+    from todoctl.operations.steps import StepEvent
 
 # C0, DEL, C1 and the bidirectional controls: text from events and logs must not steer the terminal.
 # A lone surrogate can't be written at all.
@@ -215,6 +218,13 @@ def board() -> Iterator[Board]:
 
     with Live(console=Console(stderr=True, markup=False, highlight=False), refresh_per_second=4) as live:
         yield _Live(live)
+
+
+def follow(events: Iterable[StepEvent], on: Board | None = None) -> None:
+    """Show long work as it happens, on a board of its own or on one that is there; returns at its end."""
+    with nullcontext(on) if on else board() as shown:
+        for event in events:
+            shown.update(event.name, event.state, event.detail, event.elapsed)
 
 
 def verdict(word: str, subject: str, seen: str, fix: str) -> None:

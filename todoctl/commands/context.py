@@ -139,12 +139,10 @@ def carry_out(change: Change, current: Releases, prove: Proof | None) -> None:
     """Carry a release out and show how it goes; interrupted, what ran before runs again."""
     with screen.board() as board:
         try:
-            for event in change.carry_out(prove):
-                board.update(event.name, event.state, event.detail, event.elapsed)
+            screen.follow(change.carry_out(prove), board)
         except KeyboardInterrupt:
             board.update("interrupted", "starting", "going back to what ran before", 0.0)
-            for event in current.unlock():
-                board.update(event.name, event.state, event.detail, event.elapsed)
+            screen.follow(current.unlock(), board)
             raise
 
 

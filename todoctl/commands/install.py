@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,6 @@ from todoctl.screen import Output
 if TYPE_CHECKING:
     from todoctl.operations.operators.planning import Plan
     from todoctl.operations.operators.sidecars import Older
-    from todoctl.operations.steps import StepEvent
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -88,22 +86,16 @@ def main(
             plan.require_free()
             if take_over and plan.changes:
                 screen.confirm(f"take over what is there for {name}?", yes=yes)
-            _follow(installing.carry_out(site, plan, seconds=timeout))
+            screen.follow(installing.carry_out(site, plan, seconds=timeout))
         older = sidecars.older(site.kube, operator) if operator.injects else []
         if older and restart_sidecars and not dry_run:
-            _follow(sidecars.restart(site.kube, older, site.clock, now=datetime.now(UTC), seconds=timeout))
+            screen.follow(sidecars.restart(site.kube, older, site.clock, now=datetime.now(UTC), seconds=timeout))
             older = sidecars.older(site.kube, operator)
     _tell_older(older, name)
     document = {**plan.document(), "done": not dry_run, "older_sidecars": [_row(item) for item in older]}
     screen.show(document, output, lambda: _table(plan))
     if dry_run:
         plan.require_free()
-
-
-def _follow(events: Iterator[StepEvent]) -> None:
-    with screen.board() as board:
-        for event in events:
-            board.update(event.name, event.state, event.detail, event.elapsed)
 
 
 def _source(chart: Path | None, bundle: Path | None) -> Source:

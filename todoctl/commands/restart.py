@@ -29,6 +29,4 @@ def main(
     settings, there = context.settings(ctx), context.platform(ctx)
     if settings.environment.kind == "local" and (what := running.words(settings)):
         screen.note(f"{what} runs; edits of the checkout are not in it (todoctl deploy, or todoctl up --checkout)")
-    with screen.board() as board:
-        for event in there.restart(services, seconds=timeout):
-            board.update(event.name, event.state, event.detail, event.elapsed)
+    screen.follow(there.restart(services, seconds=timeout))

@@ -48,9 +48,7 @@ def main(
             removal.require_unused()
             if removal.changes:
                 screen.confirm(f"remove {name} from the cluster of context {site.kube.access.context}?", yes=yes)
-                with screen.board() as board:
-                    for event in uninstalling.carry_out(site, removal, seconds=timeout):
-                        board.update(event.name, event.state, event.detail, event.elapsed)
+                screen.follow(uninstalling.carry_out(site, removal, seconds=timeout))
             else:
                 screen.ok(f"nothing to do: there is no release {operator.release} in {operator.namespace}")
     screen.show({**removal.document(), "done": not dry_run}, output, lambda: _table(removal))

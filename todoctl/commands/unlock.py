@@ -26,7 +26,6 @@ def main(
     Exit 8 while a deploy works on it: that one is not stuck.
     """
     releases = context.releases(ctx, seconds=timeout)
-    with releases.alone("unlock"), screen.board() as board:
-        for event in releases.unlock():
-            board.update(event.name, event.state, event.detail, event.elapsed)
+    with releases.alone("unlock"):
+        screen.follow(releases.unlock())
     screen.ok("unlocked: what ran before runs again")

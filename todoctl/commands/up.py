@@ -47,9 +47,7 @@ def main(
         for name in run.moved_ports:
             screen.warn(f"port of {name} was taken by another program; it is {run.state.ports[name]} now")
         try:
-            with screen.board() as board:
-                for event in run.steps():
-                    board.update(event.name, event.state, event.detail, event.elapsed)
+            screen.follow(run.steps())
         except KeyboardInterrupt:
             if "supervisord" in run.started:
                 screen.note("interrupted: stopping what was started")

@@ -5,15 +5,17 @@ Each kind of environment has its own implementation; commands know only what sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
+from todoctl.adapters.release_store import code_digest
 from todoctl.core.release_diff import Difference, highest_risk
-from todoctl.core.releases import Obstacle, Release
+from todoctl.core.releases import Manifest, Obstacle, Release, State, deployed, pending
 from todoctl.core.values import Values
-from todoctl.errors import RefusedError
+from todoctl.errors import RefusedError, UsageError
 from todoctl.operations.steps import StepEvent
 
 # Proves that the platform works as a whole with these values; gives what it saw, raises where it does not.
@@ -57,6 +59,60 @@ class Plan:
                 detail=tuple(f"{item.about}: {item.reason} ({item.advice})" for item in stopping[1:]),
                 hint=stopping[0].advice,
             )
+
+
+def begun(plan: Plan, manifest: Manifest, history: Sequence[Release], *, revision: int, by: str) -> Release:
+    """The record of a release whose making begins: pending until it is known how it ends."""
+    first: State = "pending-upgrade" if deployed(history) else "pending-install"
+    return Release(
+        revision=revision,
+        state="pending-rollback" if plan.kind == "rollback" else first,
+        app_version=manifest.app_version,
+        code=code_digest(manifest.files),
+        schema_revision=manifest.database.needs,
+        schema_oldest=manifest.database.oldest,
+        events_written=manifest.events.writes,
+        events_read=manifest.events.reads,
+        created_at=datetime.now(UTC),
+        by=by,
+        replaces=plan.runs,
+        returns_to=plan.returns_to,
+    )
+
+
+def ended(release: Release, state: State, result: str) -> Release:
+    """The release with what became of it."""
+    changed: dict[str, Any] = {"state": state, "finished_at": datetime.now(UTC), "result": result}
+    return release.model_copy(update=changed)
+
+
+def require_ran_well(history: Iterable[Release], revision: int) -> None:
+    """Return when the release is there and may come back.
+
+    Raises:
+        UsageError: there is no such release.
+        RefusedError: it never ran well.
+    """
+    found = next((item for item in history if item.revision == revision), None)
+    if found is None:
+        raise UsageError(f"there is no release {revision}", hint="todoctl history")
+    if found.state not in {"deployed", "superseded"}:
+        raise RefusedError(f"release {revision} is {found.state}: it never ran well", hint="todoctl history")
+
+
+def require_none_pending(history: Sequence[Release], what: str) -> None:
+    """Return when no release is in the making.
+
+    Raises:
+        RefusedError: the command that made one was killed.
+    """
+    stuck = pending(history)
+    if stuck is not None:
+        raise RefusedError(
+            f"{what} refused: release {stuck.revision} is {stuck.state} since {stuck.created_at:%Y-%m-%d %H:%M:%S} UTC; "
+            f"the command of {stuck.by} that made it was killed",
+            hint="todoctl unlock",
+        )
 
 
 class Change(Protocol):

@@ -62,6 +62,8 @@ _ADMINISTRATOR = {
 }
 _administrators: dict[tuple[tuple[str, str], ...], Any] = {}
 _making = Lock()
+# While the interpreter still runs: librdkafka's threads may want it when a client goes.
+atexit.register(_administrators.clear)
 
 
 def administrator(broker: Broker) -> Any:
@@ -75,8 +77,6 @@ def administrator(broker: Broker) -> Any:
         if key not in _administrators:
             with translated("use the settings for Kafka"):
                 _administrators[key] = api().AdminClient({**broker.settings, **_ADMINISTRATOR})
-            if len(_administrators) == 1:
-                atexit.register(_administrators.clear)
         return _administrators[key]
 
 

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from todoctl.adapters.helm import Helm, Object, Upgrade
 from todoctl.adapters.kube.api import Kube
-from todoctl.adapters.release_store import code_digest
-from todoctl.core.releases import Manifest, Release, State, deployed, to_go_back_to
+from todoctl.core.releases import Manifest, Release, deployed, to_go_back_to
 from todoctl.core.topics import wanted_topics
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError, UnhealthyError
@@ -24,7 +23,7 @@ from todoctl.operations.kubernetes.pods import cluster_values
 from todoctl.operations.kubernetes.records import Records, history
 from todoctl.operations.kubernetes.rollout import Rollout
 from todoctl.operations.operators.site import Clock
-from todoctl.operations.releases import Plan, Proof
+from todoctl.operations.releases import Plan, Proof, begun, ended
 from todoctl.operations.steps import Step, StepEvent, run_steps
 
 RELEASE = "todo"  # the name of the chart's one release in a namespace
@@ -172,23 +171,9 @@ class ClusterChange:
             yield replace(event, elapsed=self.revisions.clock.now() - began)
 
     def _begin(self) -> Release:
-        manifest, states = self.candidate.manifest, self.revisions.history()
-        first: State = "pending-upgrade" if deployed(states) else "pending-install"
-        release = Release(
-            revision=self.revisions.newest() + 1,
-            state="pending-rollback" if self.plan.kind == "rollback" else first,
-            app_version=manifest.app_version,
-            code=code_digest(manifest.files),
-            schema_revision=manifest.database.needs,
-            schema_oldest=manifest.database.oldest,
-            events_written=manifest.events.writes,
-            events_read=manifest.events.reads,
-            created_at=datetime.now(UTC),
-            by=self.revisions.by,
-            replaces=self.plan.runs,
-            returns_to=self.plan.returns_to,
-        )
-        self.revisions.records.write(release, manifest)
+        manifest, revisions = self.candidate.manifest, self.revisions
+        release = begun(self.plan, manifest, revisions.history(), revision=revisions.newest() + 1, by=revisions.by)
+        revisions.records.write(release, manifest)
         return release
 
     def _switch(self, release: Release) -> Iterator[StepEvent]:
@@ -280,9 +265,3 @@ def _ran_well(history: Sequence[Release]) -> int | None:
     """The newest release that ran well once, where none is said to run."""
     found = to_go_back_to(history)
     return found.revision if found else None
-
-
-def ended(release: Release, state: State, result: str) -> Release:
-    """The release with what became of it."""
-    changed: dict[str, Any] = {"state": state, "finished_at": datetime.now(UTC), "result": result}
-    return release.model_copy(update=changed)

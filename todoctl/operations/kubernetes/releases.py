@@ -19,14 +19,14 @@ from todoctl.core.releases import Manifest, Migration, Obstacle, Release
 from todoctl.core.values import Values
 from todoctl.errors import MissingError, RefusedError, TodoctlError, UnhealthyError, UsageError
 from todoctl.operations.kubernetes import candidates, lock
-from todoctl.operations.kubernetes.change import RELEASE, Candidate, ClusterChange, Revisions, ended
+from todoctl.operations.kubernetes.change import RELEASE, Candidate, ClusterChange, Revisions
 from todoctl.operations.kubernetes.foreseen import foreseeing
 from todoctl.operations.kubernetes.gate import Gate, Head
 from todoctl.operations.kubernetes.platform import ClusterPlatform
 from todoctl.operations.kubernetes.pods import cluster_values
 from todoctl.operations.kubernetes.records import Records
 from todoctl.operations.operators.site import Clock
-from todoctl.operations.releases import Plan
+from todoctl.operations.releases import Plan, ended, require_none_pending, require_ran_well
 from todoctl.operations.steps import StepEvent
 from todoctl.settings import Settings
 
@@ -111,7 +111,7 @@ class ClusterReleases:
             UsageError: the values do not fit.
             TodoctlError: an image can't be had.
         """
-        self._require_none_pending("deploy")
+        require_none_pending(self.history(), "deploy")
         candidate = self._at_hand()
         head, history = self._head(candidate), self.history()
         before, gate = self._running_manifest(), Gate(self._platform, candidate.values)
@@ -126,7 +126,7 @@ class ClusterReleases:
             UsageError: there is no such release.
             RefusedError: another one is pending, or there is none to go back to.
         """
-        self._require_none_pending("rollback")
+        require_none_pending(self.history(), "rollback")
         target = self._target(revision)
         candidate = candidates.earlier(self.revisions, target)
         running = rules.deployed(self.history())
@@ -214,7 +214,7 @@ class ClusterReleases:
 
     def _target(self, revision: int | None) -> int:
         history = self.history()
-        known, running = {item.revision: item for item in history}, rules.deployed(history)
+        running = rules.deployed(history)
         if revision is None:
             # What a rollback brought back is what runs.
             same = running.returns_to if running else None
@@ -222,22 +222,8 @@ class ClusterReleases:
             if found is None:
                 raise RefusedError("there is no earlier release to go back to", hint="todoctl history")
             revision = found.revision
-        if revision not in known:
-            raise UsageError(f"there is no release {revision}", hint="todoctl history")
-        if known[revision].state not in {"deployed", "superseded"}:
-            raise RefusedError(
-                f"release {revision} is {known[revision].state}: it never ran well", hint="todoctl history"
-            )
+        require_ran_well(history, revision)
         return revision
-
-    def _require_none_pending(self, what: str) -> None:
-        stuck = rules.pending(self.history())
-        if stuck is not None:
-            raise RefusedError(
-                f"{what} refused: release {stuck.revision} is {stuck.state} since {stuck.created_at:%Y-%m-%d %H:%M:%S} UTC; "
-                f"the command of {stuck.by} that made it was killed",
-                hint="todoctl unlock",
-            )
 
     def _require_rights(self) -> None:
         kube = self.kube

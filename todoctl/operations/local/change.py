@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from todoctl.adapters import release_store
 from todoctl.adapters.release_store import Store
-from todoctl.core.releases import Release, State, deployed, next_revision
+from todoctl.core.releases import Release, next_revision
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError, UnhealthyError
 from todoctl.operations.local import evidence
 from todoctl.operations.local.candidate import Candidate
 from todoctl.operations.local.switch import Switch
-from todoctl.operations.releases import Plan, Proof
+from todoctl.operations.releases import Plan, Proof, begun, ended
 from todoctl.operations.steps import Step, StepEvent, run_steps
 
 _KEPT = 10  # releases whose code stays, so that one can go back to them
@@ -66,33 +63,15 @@ class LocalChange:
         manifest, history = self.candidate.manifest, self.store.history()
         revision = next_revision(history)
         self.store.keep(self.candidate.draft, revision, manifest)
-        release = Release(
-            revision=revision,
-            state=self._pending_state(history),
-            app_version=manifest.app_version,
-            code=release_store.code_digest(manifest.files),
-            schema_revision=manifest.database.needs,
-            schema_oldest=manifest.database.oldest,
-            events_written=manifest.events.writes,
-            events_read=manifest.events.reads,
-            created_at=datetime.now(UTC),
-            by=self.by,
-            replaces=self.plan.runs,
-            returns_to=self.plan.returns_to,
-        )
+        release = begun(self.plan, manifest, history, revision=revision, by=self.by)
         self.store.record(release)
         return release
-
-    def _pending_state(self, history: list[Release]) -> State:
-        if self.plan.kind == "rollback":
-            return "pending-rollback"
-        return "pending-upgrade" if deployed(history) else "pending-install"
 
     def _finish(self, release: Release) -> None:
         """The new one first: of two that say that they run, the newer does."""
         before = [item for item in self.store.history() if item.state == "deployed"]
         result = f"back to {release.returns_to}" if release.returns_to else "deployed"
-        self.store.record(_ended(release, "deployed", result))
+        self.store.record(ended(release, "deployed", result))
         for item in before:
             self.store.record(item.model_copy(update={"state": "superseded"}))
         self.store.run_checkout(instead=False)
@@ -111,7 +90,7 @@ class LocalChange:
                 detail=detail,
                 hint="todoctl status; todoctl unlock",
             ) from error
-        self.store.record(_ended(release, "failed", f"{error}; evidence: {folder}"))
+        self.store.record(ended(release, "failed", f"{error}; evidence: {folder}"))
         raise TodoctlError(
             f"release {release.revision} failed; {before} runs again", detail=detail, hint=f"look into {folder}"
         ) from error
@@ -122,8 +101,3 @@ class LocalChange:
         except OSError as full:
             # A full disk must not keep the platform from going back.
             return f"could not be written: {full}"
-
-
-def _ended(release: Release, state: State, result: str) -> Release:
-    changed: dict[str, Any] = {"state": state, "finished_at": datetime.now(UTC), "result": result}
-    return release.model_copy(update=changed)

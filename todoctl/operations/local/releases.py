@@ -27,7 +27,7 @@ from todoctl.operations.local.candidate import Candidate
 from todoctl.operations.local.change import LocalChange
 from todoctl.operations.local.switch import Switch
 from todoctl.operations.local.up import Up
-from todoctl.operations.releases import Plan
+from todoctl.operations.releases import Plan, require_none_pending, require_ran_well
 from todoctl.operations.steps import StepEvent
 from todoctl.settings import Settings
 
@@ -74,7 +74,7 @@ class LocalReleases:
             UnhealthyError: the platform is not up.
             TodoctlError: the code can't be loaded.
         """
-        self._require_none_pending("deploy")
+        require_none_pending(self.history(), "deploy")
         self._require_up()
         with self._from_checkout() as found:
             head = self._head()
@@ -91,7 +91,7 @@ class LocalReleases:
             RefusedError: another one is pending, or there is none to go back to.
             UnhealthyError: the platform is not up.
         """
-        self._require_none_pending("rollback")
+        require_none_pending(self.history(), "rollback")
         target = self._target(revision)
         self._require_up()
         manifest = self.store.manifest(target)
@@ -158,25 +158,10 @@ class LocalReleases:
             if found is None:
                 raise RefusedError("there is no earlier release to go back to", hint="todoctl history")
             revision = found.revision
-        known = {item.revision: item for item in history}
-        if revision not in known:
-            raise UsageError(f"there is no release {revision}", hint="todoctl history")
-        if known[revision].state not in {"deployed", "superseded"}:
-            raise RefusedError(
-                f"release {revision} is {known[revision].state}: it never ran well", hint="todoctl history"
-            )
+        require_ran_well(history, revision)
         if not self.store.has(revision):
             raise RefusedError(f"the code of release {revision} is not kept any more", hint="todoctl history")
         return revision
-
-    def _require_none_pending(self, what: str) -> None:
-        stuck = rules.pending(self.history())
-        if stuck is not None:
-            raise RefusedError(
-                f"{what} refused: release {stuck.revision} is {stuck.state} since {stuck.created_at:%Y-%m-%d %H:%M:%S} UTC; "
-                f"the command of {stuck.by} that made it was killed",
-                hint="todoctl unlock",
-            )
 
     def _require_up(self) -> None:
         if not self._is_up():
