@@ -39,6 +39,7 @@ class Ended:
     err: str
 
     def json(self) -> Any:
+        assert self.out, f"no output, exit code {self.code}:\n{self.err}"
         return json.loads(self.out)
 
 

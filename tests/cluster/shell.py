@@ -11,19 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.deployment import Release
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        assert self.out, f"no output, exit code {self.code}:\n{self.err}"
-        return json.loads(self.out)
+from tests.program import Ended
 
 
 @dataclass(frozen=True)

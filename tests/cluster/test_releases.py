@@ -20,9 +20,10 @@ from confluent_kafka.admin import AdminClient
 from tests.cluster import deployment, load, outside
 from tests.cluster.deployment import Images
 from tests.cluster.kube import Cluster, until
-from tests.cluster.shell import Ended, Shell
+from tests.cluster.shell import Shell
 from tests.cluster.variants import migration, variant
 from tests.helm import Chart, merged, nested
+from tests.program import Ended
 from todoctl.adapters.chart import read_values
 from todoctl.core.events import REMINDERS
 from todoctl.errors import RefusedError, TodoctlError, UsageError

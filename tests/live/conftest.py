@@ -19,19 +19,7 @@ import psutil
 import pytest
 
 from tests.live.broker import KafkaServer, kafka_server
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished command."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        assert self.out, f"no output, exit code {self.code}:\n{self.err}"
-        return json.loads(self.out)
+from tests.program import Ended
 
 
 @dataclass(frozen=True)
@@ -58,13 +46,13 @@ class Platform:
             text=True,
         )
 
-    def run(self, *arguments: str, seconds: float = 300) -> Result:
+    def run(self, *arguments: str, seconds: float = 300) -> Ended:
         """The command, finished."""
         process = self.start(*arguments)
         out, err = process.communicate(timeout=seconds)
-        return Result(process.returncode, out, err)
+        return Ended(process.returncode, out, err)
 
-    def must(self, *arguments: str, seconds: float = 300) -> Result:
+    def must(self, *arguments: str, seconds: float = 300) -> Ended:
         """The command, finished with exit code 0."""
         result = self.run(*arguments, seconds=seconds)
         assert result.code == 0, f"todoctl {' '.join(arguments)} ended with {result.code}:\n{result.err}\n{result.out}"

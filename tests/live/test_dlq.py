@@ -21,9 +21,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.live import replayer
 from tests.live.broker import KafkaServer, kafka_server
-from tests.live.conftest import Result
 from tests.live.letters import KINDS, WITH_ORIGIN, Dead, kill, make_topics
-from tests.program import until
+from tests.program import Ended, until
 from todoctl.adapters.kafka import client, records, topics
 from todoctl.core.dlq.letters import MARK
 
@@ -56,13 +55,13 @@ class Desk:
             text=True,
         )
 
-    def run(self, *arguments: str) -> Result:
+    def run(self, *arguments: str) -> Ended:
         """The command, ended."""
         process = self.start(*arguments)
         out, err = process.communicate(timeout=300)
-        return Result(process.returncode, out, err)
+        return Ended(process.returncode, out, err)
 
-    def must(self, *arguments: str) -> Result:
+    def must(self, *arguments: str) -> Ended:
         """The command, ended with exit code 0."""
         result = self.run(*arguments)
         assert result.code == 0, f"todoctl {' '.join(arguments)} ended with {result.code}:\n{result.err}\n{result.out}"
@@ -72,7 +71,7 @@ class Desk:
         """A plan's header; the file is called `name`."""
         return dict(self.must("dlq", "plan", "--out", name, *arguments, "-o", "json").json())
 
-    def replay(self, name: str = "plan.jsonl", *arguments: str) -> Result:
+    def replay(self, name: str = "plan.jsonl", *arguments: str) -> Ended:
         """A replay of that plan which doesn't wait for consumers: there are none."""
         return self.run("dlq", "replay", "--plan", name, "--yes", "--wait", "0", "-o", "json", *arguments)
 

@@ -21,8 +21,9 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 
-from tests.live.conftest import Platform, Result, _new_home, until
+from tests.live.conftest import Platform, _new_home, until
 from tests.live.users import User, register
+from tests.program import Ended
 from todoctl.core.dead_letters import DeadLetter, Origin, to_cloud_event
 
 # Each release starts the services again, which takes minutes in all.
@@ -93,7 +94,7 @@ class Workshop(Platform):
         assert row is not None
         return str(row[0])
 
-    def deploy(self, *more: str) -> Result:
+    def deploy(self, *more: str) -> Ended:
         """`deploy` without the smoke chain, which this small platform has not all services for."""
         return self.run("deploy", "--no-smoke", "--timeout", "400", "-o", "json", *more, seconds=1800)
 

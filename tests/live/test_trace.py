@@ -16,15 +16,16 @@ from confluent_kafka import Producer
 
 from services.common.locks import Lock
 from tests.live import users
-from tests.live.conftest import Platform, Result, until
+from tests.live.conftest import Platform, until
 from tests.live.users import User
+from tests.program import Ended
 from todoctl.adapters.processes import supervisor
 from todoctl.core.site import Folders
 
 pytestmark = pytest.mark.slow
 
 
-def trace(platform: Platform, subject: object, *options: str) -> Result:
+def trace(platform: Platform, subject: object, *options: str) -> Ended:
     """The command, finished."""
     return platform.run("trace", str(subject), "-o", "json", *options)
 
