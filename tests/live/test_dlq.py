@@ -24,6 +24,7 @@ from tests.live.broker import KafkaServer, kafka_server
 from tests.live.letters import KINDS, WITH_ORIGIN, Dead, kill, make_topics
 from tests.program import Ended, until
 from todoctl.adapters.kafka import client, records, topics
+from todoctl.adapters.kafka.transactions import Transactions, UnsettledError
 from todoctl.core.dlq.letters import MARK
 
 _SEED = 20261126
@@ -251,6 +252,18 @@ def test_a_broker_killed_in_the_middle_ends_clearly_and_is_resumed(own_kafka: Ka
     assert result.code == 0, result.err
     assert result.json()["decided_before"] > 0
     assert_once(own_kafka, dead)
+
+
+def test_records_that_the_broker_never_took_leave_their_transaction_unsettled(own_kafka: KafkaServer) -> None:
+    """A commit that fails because the broker went away is no refusal: the next holder of the id settles it."""
+    make_topics(own_kafka)
+    broker = client.Broker(own_kafka.client.settings | {"message.timeout.ms": "1500"})
+    with Transactions(broker, "todoctl-test") as transactions:
+        transactions.begin()
+        own_kafka.end(signal.SIGKILL)
+        transactions.send("dlq-events", key=b"k", value=b"v")
+        with pytest.raises(UnsettledError, match="timed out"):
+            transactions.commit()
 
 
 def test_a_topic_made_anew_hides_nothing(desk: Desk) -> None:

@@ -38,7 +38,11 @@ def transaction(server: KafkaServer, topic: str, values: list[bytes], *, commit:
         producer.commit_transaction(30)
     else:
         producer.abort_transaction(30)
-    # The broker answers before its marker lies on the topic.
+    wait_for_marker(server, topic)
+
+
+def wait_for_marker(server: KafkaServer, topic: str) -> None:
+    """Return when the end of the last transaction lies on the topic: the broker answers before that."""
     until(lambda: _ends(server, topic, True) == _ends(server, topic, False), "the transaction's end on its topic", 30)
 
 
@@ -115,6 +119,7 @@ def test_an_open_transaction_is_the_end(kafka: KafkaServer) -> None:
     fill(kafka, topic, [b"behind"])
     assert [record.value for record in everything(kafka, topic)] == [b"before"]
     producer.abort_transaction(10)
+    wait_for_marker(kafka, topic)
     assert [record.value for record in everything(kafka, topic)] == [b"before", b"behind"]
 
 

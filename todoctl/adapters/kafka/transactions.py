@@ -49,8 +49,16 @@ class Transactions:
     """
 
     def __init__(self, broker: Broker, transactional_id: str) -> None:
-        self._settings = {**_SETTINGS, **broker.settings, "transactional.id": transactional_id}
+        self._settings = {
+            **_SETTINGS,
+            **broker.settings,
+            "transactional.id": transactional_id,
+            # A commit that fails says only how many records did not arrive; the reports of those say why.
+            "delivery.report.only.error": True,
+            "on_delivery": self._remember,
+        }
         self._producer: Any = None
+        self._undelivered: Any = None
 
     def __enter__(self) -> Self:
         from confluent_kafka import Producer
@@ -67,6 +75,7 @@ class Transactions:
 
     def begin(self) -> None:
         """Begin a transaction; `send` belongs to it until `commit`."""
+        self._undelivered = None
         with _told_apart("begin a transaction"):
             self._producer.begin_transaction()
 
@@ -103,12 +112,16 @@ class Transactions:
                 raise _translated("abort a transaction", error) from error
 
     def commit(self) -> None:
-        """Return when every record of the transaction is there for all readers.
+        """Return when the transaction is committed: its records will be seen, all of them, when the broker has marked them.
 
         Raises:
             FencedError, UnsettledError, RejectedError: as they say.
         """
         self._retried("commit a transaction", self._producer.commit_transaction)
+
+    def _remember(self, error: Any, _message: Any) -> None:
+        """Keep why the first record of the open transaction did not arrive; the others follow from it."""
+        self._undelivered = self._undelivered or error
 
     def _retried(self, what: str, call: Callable[[float], Any]) -> None:
         """Call until it succeeds; librdkafka says which failures pass by themselves."""
@@ -120,19 +133,24 @@ class Transactions:
                 code = error.args[0] if error.args else None
                 if getattr(code, "retriable", bool)() and time.monotonic() < deadline:
                     continue
-                raise _translated(what, error) from error
+                raise _translated(what, error, self._undelivered) from error
             else:
                 return
 
 
-def _translated(what: str, error: Exception) -> KafkaError:
-    """The error that this failure of librdkafka's is here; the rest of its failures are refusals of the broker."""
+def _translated(what: str, error: Exception, undelivered: Any = None) -> KafkaError:
+    """The error that this failure of librdkafka's is here; the rest of its failures are refusals of the broker.
+
+    `undelivered` is why the first record of the transaction did not arrive, if one did not.
+    """
     from confluent_kafka import KafkaError as Code
     from confluent_kafka import KafkaException
 
     if not isinstance(error, KafkaException):
         raise error
     code = error.args[0]
+    if undelivered is not None and code.code() == Code._INCONSISTENT:  # noqa: SLF001 - the constant's name
+        code = undelivered
     message = f"Kafka: could not {what}: {code.str()}"
     if code.code() in {Code._FENCED, Code.PRODUCER_FENCED, Code.INVALID_PRODUCER_EPOCH}:  # noqa: SLF001 - the constant's name
         return FencedError(message)
