@@ -261,7 +261,7 @@ def test_records_that_the_broker_never_took_leave_their_transaction_unsettled(ow
     with Transactions(broker, "todoctl-test") as transactions:
         transactions.begin()
         own_kafka.end(signal.SIGKILL)
-        transactions.send("dlq-events", key=b"k", value=b"v")
+        transactions.send("dlq-events", b"v", b"k")
         with pytest.raises(UnsettledError, match="timed out"):
             transactions.commit()
 

@@ -88,7 +88,7 @@ def test_a_transaction_passes(through: Broker) -> None:
     topic = made(through)
     with Transactions(through, f"todoctl-{uuid4().hex[:8]}") as transactions:
         transactions.begin()
-        transactions.send(topic, key=b"k", value=b"v", partition=0)
+        transactions.send(topic, b"v", b"k", 0)
         transactions.commit()
     # A commit is answered before its markers are written.
     until(

@@ -80,18 +80,12 @@ class Transactions:
             self._producer.begin_transaction()
 
     def send(
-        self,
-        topic: str,
-        *,
-        key: bytes | None,
-        value: bytes | None,
-        headers: list[Any] | None = None,
-        partition: int = -1,
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int = -1, headers: list[Any] | None = None
     ) -> None:
         """Queue a record of the open transaction; -1 puts it where its key belongs."""
         while True:
             try:
-                self._producer.produce(topic, value=value, key=key, headers=headers or [], partition=partition)
+                self._producer.produce(topic, value, key, partition, headers=headers or [])
             except BufferError:
                 # The queue holds a batch of ours; a larger one waits for room.
                 self._producer.poll(0.05)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from todoctl import screen
+from todoctl.adapters.collector import uncollected
 from todoctl.commands import context
 from todoctl.core.positions import BEGINNING, END, Position, Resume, parse_position, parse_resume
 from todoctl.errors import TodoctlError, UsageError
@@ -191,7 +191,7 @@ def _elements(encoder: Callable[[list[Any]], bytes]) -> Write:
 
 def _read(reading: Reading, write: Write, *, is_array: bool) -> None:
     count = 0
-    with _uncollected(), _interruptible() as interrupted:
+    with uncollected(), _interruptible() as interrupted:
         try:
             for batch in reading.batches():
                 if batch:
@@ -213,16 +213,6 @@ def _say_how_to_go_on(reading: Reading, count: int) -> None:
     for (topic, partition), offsets in reading.lost.items():
         screen.warn(f"{topic}/{partition}: {offsets} offsets were gone before they were read (retention)")
     screen.note(f"{count} records; go on with --resume '{reading.resume()}'")
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """A batch is a thousand new objects and no cycle: the collector would look at them all for nothing."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @contextmanager

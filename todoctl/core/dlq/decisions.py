@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -72,8 +73,9 @@ def decision_key(cluster: str, topic_id: str, partition: int, offset: int) -> by
     return f"{cluster}/{topic_id}/{partition}/{offset}".encode()
 
 
+@lru_cache(maxsize=1024)
 def read_decision(value: bytes) -> Decision | None:
-    """The decision in a record's value; None for what is none."""
+    """The decision in a record's value; None for what is none. Letters of a batch share their value."""
     try:
         return _DECISION.validate_json(value)
     except ValidationError:

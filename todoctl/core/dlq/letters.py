@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
 
+import msgspec
 from pydantic import ValidationError
 from pydantic_core import from_json
 
@@ -39,6 +40,20 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...  # noqa: D102
     @property
     def headers(self) -> Sequence[Header]: ...  # noqa: D102
+
+
+class _Data(msgspec.Struct):
+    value: bytes  # base64 in the document
+
+
+class _Wrapped(msgspec.Struct):
+    """Of a letter of ours that was read before, the record's value alone."""
+
+    data: _Data
+
+
+_WRAPPED = msgspec.json.Decoder(_Wrapped)
+_pack = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +108,13 @@ def read_letter(record: Record) -> Letter:
 
 def digest(key: bytes | None, value: bytes | None, headers: Sequence[Header]) -> str:
     """What tells whether a record is byte for byte the one that was seen before."""
-    parts: list[bytes | None] = [key, value]
-    for name, content in headers:
-        parts += [name.encode("utf-8", "surrogatepass"), content]
-    # Lengths beside the parts: a byte that moves from one to the next is a change.
-    seen = b"".join([b"-" if part is None else b"%d:%b" % (len(part), part) for part in parts])
-    return blake2b(seen, digest_size=16).hexdigest()
+    # MessagePack has each part's kind and length: a byte that moves from one to the next is a change.
+    return blake2b(_pack((key, value, headers)), digest_size=16).hexdigest()
 
 
 def wrapped_value(value: bytes | None) -> bytes:
     """The record's value inside a letter of ours that was read before."""
-    return b64decode(from_json(value or b"")["data"]["value"])
+    return _WRAPPED.decode(value or b"").data.value
 
 
 def came_back(headers: Sequence[Header]) -> int:

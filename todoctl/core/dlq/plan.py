@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
+from todoctl.core.dlq import plan_line
 from todoctl.core.dlq.decisions import State
 from todoctl.core.dlq.foreign import Header
+from todoctl.core.dlq.plan_line import Act
 from todoctl.errors import RefusedError, UsageError
-
-# replay: re-publish. cover: the same record is re-published for another letter. park: it came back too often.
-Act = Literal["replay", "cover", "park", "skip"]
-ACTS: tuple[Act, ...] = get_args(Act)
 
 _AGAIN = "make a new one: todoctl dlq plan"
 
@@ -123,22 +121,19 @@ def read_entry(line: bytes, number: int) -> Entry:
         UsageError: it is none.
     """
     try:
-        found = from_json(line)
-        partition, _, offset = found["letter"].partition("/")
-        entry = Entry(int(partition), int(offset), found["digest"], found["do"], because=found.get("because"))
-        if entry.act == "cover":
-            entry.topic, entry.same_as = found["topic"], found["same_as"]
-        if entry.act == "replay":
-            entry.topic, entry.to = found["topic"], found["partition"]
-            entry.key, entry.count = _read(found["key"]), found["count"]
-            entry.headers = tuple((name, _read(value)) for name, value in found["headers"])
-            entry.is_wrapped = found.get("wrapped") is True
-            if "value" in found:
-                entry.has_value, entry.value, entry.is_edited = True, _read(found["value"]), found["edited"]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"line {number} of the plan is no entry: {error!r}", hint=_AGAIN) from error
-    if entry.act not in ACTS or not (entry.to is None or (type(entry.to) is int and entry.to >= 0)):
-        raise UsageError(f"line {number} of the plan asks for what there is not", hint=_AGAIN)
+        found = plan_line.read(line)
+        partition, _, offset = found.letter.partition("/")
+        entry = Entry(int(partition), int(offset), found.digest, found.do, because=found.because)
+        if found.do == "cover":
+            entry.topic, entry.same_as = found.topic, found.same_as
+        if found.do == "replay":
+            entry.topic, entry.to = found.topic, found.partition
+            entry.key, entry.count = found.key_bytes, found.count
+            entry.headers = found.header_bytes
+            entry.is_wrapped, entry.is_edited = found.wrapped, found.edited
+            entry.has_value, entry.value = found.has_value, found.value_bytes
+    except ValueError as error:
+        raise UsageError(f"line {number} of the plan is no entry: {error}", hint=_AGAIN) from error
     return entry
 
 
@@ -194,9 +189,3 @@ def _shown(data: bytes | None) -> Any:
         return data.decode()
     except UnicodeDecodeError:
         return {"base64": b64encode(data).decode()}
-
-
-def _read(shown: Any) -> bytes | None:
-    if shown is None:
-        return None
-    return shown.encode() if isinstance(shown, str) else b64decode(shown["base64"], validate=True)

@@ -61,6 +61,8 @@ def _decide(holder: Holder, wanted: Filter, action: State) -> int:
     for chunk in chunks(letters(holder.desk, holder.ledger, wanted), BATCH):
         decision = holder.decision(action)
         holder.commit([(letter.partition, letter.offset, decision) for letter, _ in chunk])
+        for letter, _ in chunk:
+            holder.ledger.set(letter.partition, letter.offset, action)
         decided += len(chunk)
     return decided
 

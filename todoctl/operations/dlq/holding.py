@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -32,49 +32,30 @@ _INTRODUCTION = 20.0
 Clock = Callable[[], datetime]
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """A record to publish; a partition of None is the one where its key belongs."""
-
-    topic: str
-    partition: int | None
-    key: bytes | None
-    value: bytes | None
-    headers: list[Header]
+# A record to publish: topic, value, key, partition (-1 is the one where its key belongs), headers.
+Send = tuple[str, bytes | None, bytes | None, int, list[Header]]
 
 
 class Holder:
-    """The operator who holds the dead letters now; `ledger` has every decision, also those made while holding."""
+    """The operator who holds the dead letters now; `ledger` has the decisions of all before, and gets this one's."""
 
     def __init__(self, desk: Desk, transactions: Transactions, me: Operator, ledger: Ledger, clock: Clock) -> None:
         self.desk, self.ledger, self.me = desk, ledger, me
         self._transactions, self._clock = transactions, clock
-        self._replayed: dict[tuple[str | None, int | None, int], Decision] = {}
 
     def commit(self, decided: Sequence[tuple[int, int, Decision]], sends: Iterable[Send] = ()) -> None:
         """Publish the records and write the decisions about letters at (partition, offset), all in one transaction."""
         cluster, topic_id, send = self.desk.cluster, self.desk.topic_id, self._transactions.send
         values: dict[int, bytes] = {}
         self._transactions.begin()
-        for item in sends:
-            where = -1 if item.partition is None else item.partition
-            send(item.topic, key=item.key, value=item.value, headers=item.headers, partition=where)
+        for topic, value, key, partition, headers in sends:
+            send(topic, value, key, partition, headers)
         for partition, offset, decision in decided:
             # Letters that share a decision share the object, and its bytes.
             value = values.get(id(decision)) or values.setdefault(id(decision), decision.encode())
-            send(DECISIONS, key=decision_key(cluster, topic_id, partition, offset), value=value)
+            send(DECISIONS, value, decision_key(cluster, topic_id, partition, offset))
         self._beat(is_done=False)
         self._transactions.commit()
-        for partition, offset, decision in decided:
-            self.ledger.set(partition, offset, decision.action)
-        self._replayed.clear()
-
-    def replayed(self, topic: str | None, partition: int | None, count: int) -> Decision:
-        """The decision about letters whose records go to this place for the `count`th time; one object in a batch."""
-        what = (topic, partition, count)
-        if what not in self._replayed:
-            self._replayed[what] = replace(self.decision("replayed"), topic=topic, partition=partition, count=count)
-        return self._replayed[what]
 
     def decision(self, action: State) -> Decision:
         """A decision of this operator, made now."""
@@ -86,7 +67,7 @@ class Holder:
         while batch := list(islice(left, BATCH)):
             self._transactions.begin()
             for key in batch:
-                self._transactions.send(DECISIONS, key=key, value=None)
+                self._transactions.send(DECISIONS, None, key)
             self._beat(is_done=False)
             self._transactions.commit()
             count += len(batch)
@@ -100,7 +81,7 @@ class Holder:
 
     def _beat(self, *, is_done: bool) -> None:
         now = replace(self.me, beat=self._clock().isoformat(), is_done=is_done)
-        self._transactions.send(DECISIONS, key=OPERATOR_KEY, value=now.encode())
+        self._transactions.send(DECISIONS, now.encode(), OPERATOR_KEY)
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from todoctl.adapters.collector import uncollected
 from todoctl.adapters.kafka.reader import Reader
 from todoctl.core.dlq.decisions import Decision
 from todoctl.core.dlq.filters import read_name
@@ -61,11 +63,11 @@ class Progress:
 
 @dataclass
 class _Batch:
-    """What one transaction is to do; `sent` are the letters whose records it publishes."""
+    """What one transaction is to do; letters whose records go to one place share a decision."""
 
     sends: list[Send] = field(default_factory=list)
     decided: list[tuple[int, int, Decision]] = field(default_factory=list)
-    sent: set[tuple[int, int]] = field(default_factory=set)
+    shared: dict[tuple[str | None, int | None, int], Decision] = field(default_factory=dict)
     covered: int = 0
     parked: int = 0
     bytes: int = 0
@@ -133,11 +135,10 @@ def replay(
     progress = Progress(sum(count for act, count in header.counts.items() if act != "skip"))
     began = time.monotonic()
     size = batch if rate is None else max(1, min(batch, int(rate)))
-    with path.open("rb") as stream:
+    with uncollected(), path.open("rb") as stream:
         stream.readline()
         pairs = _with_letters(holder.desk, _undecided(holder, header, stream, progress))
-        for ready in _batches(holder, header.id, pairs, progress, size, first or size):
-            holder.commit(ready.decided, ready.sends)
+        for ready in _committed(holder, _batches(holder, header.id, pairs, progress, size, first or size)):
             progress.replayed += len(ready.sends)
             progress.covered += ready.covered
             progress.parked += ready.parked
@@ -148,6 +149,27 @@ def replay(
                 time.sleep(max(0.0, began + (progress.done - progress.decided) / rate - time.monotonic()))
     progress.seconds = time.monotonic() - began
     yield progress
+
+
+def _committed(holder: Holder, batches: Iterable[_Batch]) -> Iterator[_Batch]:
+    """Each batch when it is committed. Meanwhile the next one is prepared; it is begun when the caller asks for it."""
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        under_way: tuple[_Batch, Future[None]] | None = None
+        try:
+            for batch in batches:
+                if under_way:
+                    under_way[1].result()
+                    yield under_way[0]
+                under_way = batch, worker.submit(holder.commit, batch.decided, batch.sends)
+        except RefusedError:
+            # What stops the next batch is said after what became of this one.
+            if under_way:
+                under_way[1].result()
+                yield under_way[0]
+            raise
+        if under_way:
+            under_way[1].result()
+            yield under_way[0]
 
 
 def _undecided(holder: Holder, header: PlanHeader, lines: Iterable[bytes], progress: Progress) -> Iterator[Entry]:
@@ -179,7 +201,7 @@ def _batches(
             raise RefusedError(f"the letter {entry.name} is not the one that was reviewed", hint=_AGAIN)
         if entry.act == "replay":
             _add_replay(holder, plan, batch, entry, value)
-        elif entry.act == "cover" and not _is_sent(holder, batch, entry):
+        elif entry.act == "cover" and not _is_sent(holder, entry):
             progress.orphaned += 1
         else:
             _add_decision(holder, batch, entry)
@@ -195,26 +217,38 @@ def _add_replay(holder: Holder, plan: str, batch: _Batch, entry: Entry, value: b
         value = entry.value
     elif entry.is_wrapped:
         value = wrapped_value(value)
-    place = (entry.partition, entry.offset)
-    headers = [*entry.headers, mark(plan, *place, entry.count)]
-    batch.sends.append(Send(entry.topic or "", entry.to, entry.key, value, headers))
-    batch.decided.append((*place, holder.replayed(entry.topic, entry.to, entry.count)))
-    batch.sent.add(place)
+    headers = [*entry.headers, mark(plan, entry.partition, entry.offset, entry.count)]
+    batch.sends.append((entry.topic or "", value, entry.key, -1 if entry.to is None else entry.to, headers))
     batch.bytes += len(value or b"")
+    _decide(holder, batch, entry, _shared(holder, batch, entry.topic, entry.to, entry.count))
 
 
 def _add_decision(holder: Holder, batch: _Batch, entry: Entry) -> None:
     is_park = entry.act == "park"
-    decision = holder.decision("parked") if is_park else holder.replayed(entry.topic, None, 0)
-    batch.decided.append((entry.partition, entry.offset, decision))
+    decision = holder.decision("parked") if is_park else _shared(holder, batch, entry.topic, None, 0)
     batch.parked += is_park
     batch.covered += not is_park
+    _decide(holder, batch, entry, decision)
 
 
-def _is_sent(holder: Holder, batch: _Batch, entry: Entry) -> bool:
+def _decide(holder: Holder, batch: _Batch, entry: Entry, decision: Decision) -> None:
+    batch.decided.append((entry.partition, entry.offset, decision))
+    # At once: what is prepared next, or a second line about this letter, must see it. Without the commit all ends.
+    holder.ledger.set(entry.partition, entry.offset, decision.action)
+
+
+def _shared(holder: Holder, batch: _Batch, topic: str | None, to: int | None, count: int) -> Decision:
+    what = (topic, to, count)
+    if (found := batch.shared.get(what)) is None:
+        found = replace(holder.decision("replayed"), topic=topic, partition=to, count=count)
+        batch.shared[what] = found
+    return found
+
+
+def _is_sent(holder: Holder, entry: Entry) -> bool:
     """Whether the record that this letter shares with another one was re-published: its line may have been cut."""
     place = read_name(entry.same_as or "")
-    return place is not None and (place in batch.sent or holder.ledger.state(*place) == "replayed")
+    return place is not None and holder.ledger.state(*place) == "replayed"
 
 
 def _with_letters(desk: Desk, wanted: Iterable[Entry]) -> Iterator[tuple[Entry, Any]]:
@@ -226,8 +260,12 @@ def _with_letters(desk: Desk, wanted: Iterable[Entry]) -> Iterator[tuple[Entry, 
             if entry.partition != partition or not 0 <= entry.offset - position < _GAP:
                 opened.close()
                 source = _messages(desk, entry.partition, entry.offset, opened)
-            message = next((found for found in source if found.offset() >= entry.offset), None)
-            if message is None or message.offset() != entry.offset:
+            for message in source:
+                if (found := message.offset()) >= entry.offset:
+                    break
+            else:
+                found = -1
+            if found != entry.offset:
                 raise RefusedError(f"the plan no longer fits: the letter {entry.name} is gone", hint=_AGAIN)
             partition, position = entry.partition, entry.offset + 1
             yield entry, message
