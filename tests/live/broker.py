@@ -55,6 +55,11 @@ class KafkaServer:
         """What confluent_kafka's own clients take."""
         return {"bootstrap.servers": self.address}
 
+    @property
+    def properties(self) -> str:
+        """The broker's own settings, as it reads them."""
+        return (self.folder / "server.properties").read_text()
+
     def topic(self, label: str = "test", *, count: int = 1, **config: str) -> str:
         """A new topic with a name of its own; `config` in Kafka's names with underscores for dots."""
         name = f"{label}-{uuid4().hex[:12]}"

@@ -61,6 +61,7 @@ _ADMINISTRATOR = {
     "reconnect.backoff.max.ms": "500",
 }
 _administrators: dict[tuple[tuple[str, str], ...], Any] = {}
+_complaints: dict[tuple[tuple[str, str], ...], Any] = {}  # what librdkafka said last of such a broker
 _making = Lock()
 # While the interpreter still runs: librdkafka's threads may want it when a client goes.
 atexit.register(_administrators.clear)
@@ -72,12 +73,40 @@ def administrator(broker: Broker) -> Any:
     It is never dropped before the process ends: the last reference to a client whose answer is late may be a
     traceback's, and where the garbage collector finds that in librdkafka's own thread, librdkafka aborts the process.
     """
-    key = tuple(sorted(broker.settings.items()))
+    key = _key(broker)
     with _making:
         if key not in _administrators:
+            settings = {**broker.settings, **_ADMINISTRATOR, "error_cb": lambda error: _complain(key, error)}
             with translated("use the settings for Kafka"):
-                _administrators[key] = api().AdminClient({**broker.settings, **_ADMINISTRATOR})
+                _administrators[key] = api().AdminClient(settings)
         return _administrators[key]
+
+
+def _key(broker: Broker) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(broker.settings.items()))
+
+
+def _complain(key: tuple[tuple[str, str], ...], error: Any) -> None:
+    from confluent_kafka import KafkaError as Code
+
+    # That all brokers are down comes after what is the matter with each.
+    if error.code() != Code._ALL_BROKERS_DOWN:  # noqa: SLF001 - the constant's name
+        _complaints[key] = error
+
+
+def _complaint(broker: Broker | None) -> tuple[tuple[str, ...], str]:
+    """Why a broker could not be reached, as far as its administrator was told, and where to look next."""
+    from confluent_kafka import KafkaError as Code
+
+    admin = _administrators.get(_key(broker)) if broker else None
+    if admin is None or broker is None:
+        return (), "todoctl status"
+    admin.poll(0)  # what it was told is handed over here
+    error = _complaints.get(_key(broker))
+    if error is None:
+        return (), "todoctl status"
+    is_refused = error.code() in {Code._SSL, Code._AUTHENTICATION}  # noqa: SLF001 - the constants' names
+    return (error.str(),), "todoctl env show" if is_refused else "todoctl status"
 
 
 def partitions(broker: Broker, admin: Any, topics: Sequence[str]) -> list[Place]:
@@ -155,7 +184,7 @@ def _ask_offsets(
     """Adds to `found`; gives place → why it has no answer, and whether that may pass soon."""
     from concurrent.futures import TimeoutError as FutureTimeoutError
 
-    from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+    from confluent_kafka import OFFSET_INVALID, IsolationLevel, KafkaException, TopicPartition
 
     isolation = IsolationLevel.READ_COMMITTED if read_committed else IsolationLevel.READ_UNCOMMITTED
     specs = {TopicPartition(*place): spec for place, spec in asked.items()}
@@ -165,7 +194,12 @@ def _ask_offsets(
     for item, future in answers.items():
         place = (item.topic, item.partition)
         try:
-            found[place] = future.result(SECONDS + 1).offset
+            offset = future.result(SECONDS + 1).offset
+            if offset == OFFSET_INVALID:
+                # Of a leader that can't be reached librdkafka gives this, and no error.
+                failed[place] = ("its leader did not answer", True)
+            else:
+                found[place] = offset
         except KafkaException as error:
             reason = error.args[0]
             failed[place] = (reason.str(), reason.code() in _passing())
@@ -200,8 +234,9 @@ def translated(what: str, broker: Broker | None = None) -> Iterator[None]:
         yield
     except KafkaException as error:
         reason = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
-        raise KafkaError(f"Kafka: could not {what}: {reason}{asked}", hint="todoctl status") from error
+        detail, hint = _complaint(broker)
+        raise KafkaError(f"Kafka: could not {what}: {reason}{asked}", detail=detail, hint=hint) from error
     except (FutureTimeoutError, TimeoutError) as error:
-        raise KafkaError(
-            f"Kafka: could not {what}: no answer in {SECONDS:.0f} s{asked}", hint="todoctl status"
-        ) from error
+        detail, hint = _complaint(broker)
+        message = f"Kafka: could not {what}: no answer in {SECONDS:.0f} s{asked}"
+        raise KafkaError(message, detail=detail, hint=hint) from error

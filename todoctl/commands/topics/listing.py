@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from todoctl import screen
 from todoctl.adapters.kafka import client, groups, records, topics
-from todoctl.adapters.kafka.client import Broker
+from todoctl.adapters.kafka.client import Broker, Place
 from todoctl.commands import context
 from todoctl.core.topics import wanted_topics
 from todoctl.operations.kafka import apply
@@ -27,9 +28,10 @@ def list_topics(
     """List topics with what lies in them, and how they agree with the chart."""
     there = context.platform(ctx)
     chart, broker = there.values, there.broker()
-    names = [name for name in topics.layout(broker) if everything or not name.startswith("__")]
+    layout = topics.layout(broker)
+    names = [name for name in layout if everything or not name.startswith("__")]
     specs = topics.specs(broker, names)
-    marks = records.watermarks(broker, names) if names else {}
+    marks = _marks(broker, {name: layout[name] for name in names})
     unlike = {change.topic for change in apply.plan(broker, wanted_topics(chart))}
     ours = set(chart.topics)
     rows: list[dict[str, Any]] = [
@@ -37,7 +39,7 @@ def list_topics(
             "name": name,
             "partitions": specs[name].partitions,
             "replication": specs[name].replication,
-            "records": sum(end - start for (topic, _), (start, end) in marks.items() if topic == name),
+            "records": _count(marks, name, layout[name]),
             "retention_ms": int(specs[name].config.get("retention.ms", -1)),
             "chart": ("differs" if name in unlike else "agrees") if name in ours else "foreign",
         }
@@ -63,11 +65,10 @@ def describe(
     parts = topics.layout(broker).get(topic)
     if parts is None:
         raise client.KafkaError(f"Kafka: there is no topic {topic!r}", hint="todoctl topics list")
-    marks = records.watermarks(broker, [topic])
+    marks = _marks(broker, {topic: parts})
     partitions = [
-        asdict(part) | dict(zip(("start", "end"), marks[topic, part.number], strict=True))
+        asdict(part) | dict(zip(("start", "end"), marks.get((topic, part.number), (None, None)), strict=True))
         for part in parts
-        if (topic, part.number) in marks
     ]
     config = topics.config(broker, topic)
     found = {
@@ -78,6 +79,25 @@ def describe(
         "groups": _readers(broker, topic),
     }
     screen.show(found, output, lambda: _table(found))
+
+
+def _marks(broker: Broker, layout: Mapping[str, tuple[topics.Partition, ...]]) -> dict[Place, tuple[int, int]]:
+    """Where partitions begin and end; one without a leader has nobody who knows, and is named on stderr."""
+    led: list[Place] = []
+    lost: list[Place] = []
+    for topic, parts in layout.items():
+        for part in parts:
+            (led if part.leader >= 0 else lost).append((topic, part.number))
+    if lost:
+        names = ", ".join(f"{topic}/{number}" for topic, number in lost)
+        screen.warn(f"no broker leads {names}: nobody can read or write there (todoctl status)")
+    return records.marks(broker, client.administrator(broker), led) if led else {}
+
+
+def _count(marks: Mapping[Place, tuple[int, int]], topic: str, parts: tuple[topics.Partition, ...]) -> int | None:
+    """The topic's records; None where a partition can't be asked."""
+    found = [marks.get((topic, part.number)) for part in parts]
+    return None if None in found else sum(pair[1] - pair[0] for pair in found if pair)
 
 
 def _readers(broker: Broker, topic: str) -> list[dict[str, Any]]:
@@ -97,9 +117,7 @@ def _table(found: dict[str, Any]) -> None:
             part["leader"] if part["leader"] >= 0 else "none",
             _numbers(part["replicas"]),
             _numbers(part["in_sync"]),
-            part["start"],
-            part["end"],
-            part["end"] - part["start"],
+            *(("", "", "") if part["end"] is None else (part["start"], part["end"], part["end"] - part["start"])),
         )
         for part in found["partitions"]
     ]

@@ -1,0 +1,169 @@
+"""Brokers that ask for a certificate, and clusters of which a part is away."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.live.broker import KafkaServer, kafka_server
+from tests.program import Ended, Program, until
+from todoctl.adapters.kafka import client
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, and what it signed: the broker's certificate and the client's."""
+    folder = tmp_path_factory.mktemp("papers")
+    _openssl(folder, "req", "-x509", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem")
+    for name in ("broker", "client"):
+        request = (
+            "-subj",
+            f"/CN={name}",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+        )
+        _openssl(folder, "req", "-x509", *request, "-keyout", f"{name}.key", "-out", f"{name}.pem")
+        (folder / f"{name}.both.pem").write_bytes(
+            b"".join((folder / f"{name}.{part}").read_bytes() for part in ("key", "pem"))
+        )
+    return folder
+
+
+def _openssl(folder: Path, command: str, *arguments: str) -> None:
+    made = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
+    subprocess.run(["openssl", command, *made, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def guarded(papers: Path) -> Iterator[tuple[KafkaServer, str]]:
+    """A broker, and the address of a second listener of its that takes the authority's clients and no others."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{{port}},MTLS://{address},CONTROLLER://127.0.0.1:{{controller}}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{{port}},MTLS://{address}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,MTLS:SSL,CONTROLLER:PLAINTEXT",
+        "ssl.client.auth": "required",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(papers / "broker.both.pem"),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(papers / "ca.pem"),
+    }
+    with kafka_server(settings) as server:
+        yield server, address
+
+
+def _program(folder: Path, address: str, *, protocol: str = "PLAINTEXT", **files: Path) -> Program:
+    """Todoctl whose environment is this broker."""
+    program = Program(folder)
+    program.work.mkdir()
+    lines = ["[environments.there]", 'kind = "kubernetes"', "[environments.there.kafka]"]
+    lines += [f'bootstrap = "{address}"', f'security_protocol = "{protocol}"']
+    lines += [f'{name} = "{path}"' for name, path in files.items()]
+    (program.work / "todoctl.toml").write_text("\n".join(lines) + "\n")
+    return program
+
+
+def test_a_client_with_a_certificate_is_let_in(guarded: tuple[KafkaServer, str], papers: Path, tmp_path: Path) -> None:
+    """TLS in both directions, from three files that the environment names."""
+    server, address = guarded
+    topic = server.topic()
+    files = {"ca_file": papers / "ca.pem", "certificate_file": papers / "client.pem", "key_file": papers / "client.key"}
+    program = _program(tmp_path, address, protocol="SSL", **files)
+    (program.work / "hello").write_text("hello")
+    made = program.run("-e", "there", "topics", "produce", topic, "--raw", "hello")
+    assert made.code == 0, made.err
+    read = program.run("-e", "there", "topics", "tail", topic, "-o", "raw")
+    assert (read.code, read.out) == (0, "hello\n"), read.err
+
+
+def test_without_a_certificate_it_is_said_what_is_missing(
+    guarded: tuple[KafkaServer, str], papers: Path, tmp_path: Path
+) -> None:
+    """The broker hangs up on a stranger; the message names the settings."""
+    _, address = guarded
+    program = _program(tmp_path, address, protocol="SSL", ca_file=papers / "ca.pem")
+    ended = program.run("-e", "there", "topics", "list")
+    assert ended.code == 1
+    assert "certificate" in ended.err
+    assert "next:" in ended.err
+
+
+def test_a_broker_of_another_authority_is_not_talked_to(
+    guarded: tuple[KafkaServer, str], papers: Path, tmp_path: Path
+) -> None:
+    """Whoever holds the address but not the key gets no password and no record."""
+    _, address = guarded
+    program = _program(tmp_path, address, protocol="SSL", ca_file=papers / "client.pem")
+    ended = program.run("-e", "there", "topics", "list")
+    assert ended.code == 1
+    assert "certificate" in ended.err
+
+
+@pytest.fixture
+def pair(own_kafka: KafkaServer) -> Iterator[tuple[KafkaServer, str]]:
+    """The second broker of a cluster of two, and a topic of which each leads one partition, a record in both."""
+    controller = re.search(r"^controller.quorum.voters=1@(.*)$", own_kafka.properties, re.MULTILINE)
+    assert controller
+    settings = {
+        "process.roles": "broker",
+        "node.id": "2",
+        "controller.quorum.voters": f"1@{controller[1]}",
+        "listeners": "PLAINTEXT://127.0.0.1:{port}",
+    }
+    with kafka_server(settings) as second:
+        admin = client.administrator(own_kafka.client)
+        until(lambda: len(admin.list_topics(timeout=10).brokers) == 2, "two brokers", 60)
+        topic = own_kafka.topic(count=2)
+        producer = Producer(own_kafka.librdkafka)
+        for partition in (0, 1):
+            producer.produce(topic, value=b"in %d" % partition, partition=partition)
+        assert producer.flush(30) == 0
+        leaders = {part.leader for part in admin.list_topics(topic, timeout=10).topics[topic].partitions.values()}
+        assert leaders == {1, 2}
+        yield second, topic
+
+
+def test_what_a_broker_that_is_away_leads_is_named(
+    own_kafka: KafkaServer, pair: tuple[KafkaServer, str], tmp_path: Path
+) -> None:
+    """Nothing hangs and nothing looks empty: who reads is told which partition has nobody, and may read the others."""
+    second, topic = pair
+    program = _program(tmp_path, own_kafka.address)
+    second.end(signal.SIGKILL)
+    ended = program.run("-e", "there", "topics", "tail", topic, "--from", "beginning", "-o", "raw")
+    assert (ended.code, ended.out) == (1, ""), ended.err
+    away = re.search(rf"leads {topic}/(\d)", ended.err)
+    assert away, ended.err
+    other = 1 - int(away[1])
+    read = program.run("-e", "there", "topics", "tail", topic, "-p", str(other), "--from", "beginning", "-o", "raw")
+    assert (read.code, read.out) == (0, f"in {other}\n"), read.err
+
+    def unled() -> Ended | None:
+        described = program.run("-e", "there", "topics", "describe", topic, "-o", "json")
+        return described if "no broker leads" in described.err else None
+
+    described = until(unled, "the cluster notices", 60)
+    parts = {part["number"]: part for part in described.json()["partitions"]}
+    assert (described.code, parts[1 - other]["leader"], parts[1 - other]["end"], parts[other]["end"]) == (
+        0,
+        -1,
+        None,
+        1,
+    )
+    [listed] = [
+        row for row in program.run("-e", "there", "topics", "list", "-o", "json").json() if row["name"] == topic
+    ]
+    assert listed["records"] is None
