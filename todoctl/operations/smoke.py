@@ -73,13 +73,23 @@ def play(edges: Edges, *, deadline_seconds: float) -> Iterator[Link]:
     api.register(email, password)
     api.log_in(email, password)
     yield Link("account", time.monotonic() - since, "registered and logged in")
+    try:
+        yield from _follow(edges, email, correlation, deadline_seconds)
+    except UnhealthyError as error:
+        hint = f"{error.hint}; todoctl trace correlation:{correlation}"
+        raise UnhealthyError(error.message, detail=error.detail, hint=hint) from error
+
+
+def _follow(edges: Edges, email: str, correlation: str, seconds: float) -> Iterator[Link]:
+    """From the first task to the mail of the second one's reminder."""
+    api, since = edges.api, time.monotonic()
     task = api.create_task(_task(edges.clock()), correlation=correlation)
     yield Link("task created", time.monotonic() - since, f"task {task['id']}, daily, due {task['due_date']}")
     with edges.open_socket(api.token) as socket:
         yield Link("socket open", time.monotonic() - since, "connected and caught up")
         due = edges.clock() + _REMINDER_AHEAD
         reminder = api.create_task(_reminder(due), correlation=correlation) if edges.kept_mails else None
-        deadline = time.monotonic() + deadline_seconds
+        deadline = time.monotonic() + seconds
         yield from _complete(edges, socket, task, correlation, deadline)
     if edges.kept_mails and reminder:
         yield _mail(edges.kept_mails, reminder["id"], email, due, deadline)

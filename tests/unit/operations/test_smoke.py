@@ -190,6 +190,7 @@ def test_a_broken_link_is_named(broken: str) -> None:
     assert names == LINKS[: LINKS.index(broken)]
     assert error.message.startswith(f"the chain breaks at: {broken}")
     assert (error.exit_code, error.hint.partition(";")[0]) == (3, "todoctl doctor")
+    assert "todoctl trace correlation:smoke-" in error.hint
 
 
 def test_a_refused_request_is_the_apis_own_error() -> None:
