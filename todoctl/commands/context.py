@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,11 +46,11 @@ def values(current: Settings) -> Values:
     return chart_values(current)
 
 
-def chart_values(current: Settings) -> Values:
-    """The chart's values with the environment's files over them: what the next release gets."""
+def chart_values(current: Settings, more: Sequence[Path] = ()) -> Values:
+    """The chart's values with the environment's files over them, and `more` on top: what the next release gets."""
     from todoctl.adapters.chart import read_values
 
-    return read_values(current.chart, _value_files(current))
+    return read_values(current.chart, (*_value_files(current), *more))
 
 
 def _value_files(current: Settings) -> tuple[Path, ...]:
@@ -108,8 +108,8 @@ def _beside(current: Settings, path: Path) -> Path:
     return beside if origin.is_file() and beside.is_file() else current.chart / path
 
 
-def releases(ctx: typer.Context, *, seconds: float) -> Releases:
-    """The environment's releases; `seconds` is how long one part may take to be ready.
+def releases(ctx: typer.Context, *, seconds: float, files: Sequence[Path] = ()) -> Releases:
+    """The environment's releases; `seconds` is how long one part may take to be ready, `files` are values on top.
 
     In a cluster it has answered by then; what is opened for it is closed when the command ends.
     """
@@ -117,12 +117,12 @@ def releases(ctx: typer.Context, *, seconds: float) -> Releases:
     if current.environment.kind == "local":
         from todoctl.operations.local.releases import LocalReleases
 
-        return LocalReleases(current, lambda: chart_values(current), os.environ, seconds)
+        return LocalReleases(current, lambda: chart_values(current, files), os.environ, seconds)
     from todoctl.operations.kubernetes.releases import ClusterReleases
     from todoctl.operations.operators import site
 
     kube, helm = ctx.find_root().with_resource(site.connected(current, os.environ))
-    return ClusterReleases(current, kube, helm, _value_files(current), os.environ, seconds)
+    return ClusterReleases(current, kube, helm, (*_value_files(current), *files), os.environ, seconds)
 
 
 def proof(current: Settings) -> Proof:
