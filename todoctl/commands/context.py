@@ -18,6 +18,7 @@ from todoctl.screen import Output
 from todoctl.settings import Settings
 
 if TYPE_CHECKING:
+    from todoctl.operations.lifecycle import Lifecycle
     from todoctl.operations.platform import Platform
     from todoctl.operations.releases import Change, Plan, Proof, Releases
     from todoctl.operations.smoke import Link
@@ -54,6 +55,16 @@ def chart_values(current: Settings, more: Sequence[Path] = ()) -> Values:
 
 
 def _value_files(current: Settings) -> tuple[Path, ...]:
+    """The environment's files, and on a Minikube the images that were loaded last."""
+    if current.environment.kind != "minikube":
+        return _own_files(current)
+    from todoctl.operations.minikube.loading import values_file
+
+    loaded = values_file(current)
+    return (*_own_files(current), *([loaded] if loaded.is_file() else []))
+
+
+def _own_files(current: Settings) -> tuple[Path, ...]:
     overlays = [_PROCESSES_OVERLAY] if current.environment.kind == "local" else []
     files = [current.chart / name for name in overlays]
     files += [path if path.is_absolute() else _beside(current, path) for path in current.environment.values]
@@ -88,17 +99,26 @@ def opened(current: Settings, chart: Values) -> Iterator[Platform]:
         found.close()
 
 
-def require_local(current: Settings, command: str) -> None:
-    """Refuse an environment that this command does not reach yet.
+def lifecycle(ctx: typer.Context) -> Lifecycle:
+    """The beginning and end of this call's environment.
 
     Raises:
-        RefusedError: the environment is not one of processes on this machine.
+        RefusedError: it is a cluster that others made.
     """
-    if current.environment.kind != "local":
-        raise RefusedError(
-            f"todoctl {command} runs only on environments of kind local for now; {current.name!r} is {current.environment.kind}",
-            hint="todoctl env list",
-        )
+    current = settings(ctx)
+    if current.environment.kind == "local":
+        from todoctl.operations.local.lifecycle import LocalLifecycle
+
+        return LocalLifecycle(current, lambda: values(current), os.environ)
+    if current.environment.kind == "minikube":
+        from todoctl.operations.minikube.lifecycle import MinikubeLifecycle
+
+        return MinikubeLifecycle(current, _own_files(current), os.environ)
+    name = current.name
+    raise RefusedError(
+        f"the cluster of {name!r} is not todoctl's to start or to stop",
+        hint=f"todoctl -e {name} install dapr; todoctl -e {name} deploy",
+    )
 
 
 def _beside(current: Settings, path: Path) -> Path:

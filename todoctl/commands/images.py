@@ -14,7 +14,7 @@ from todoctl import screen
 from todoctl.adapters import image_builders
 from todoctl.commands import context
 from todoctl.core.images import images, values_of_digests
-from todoctl.errors import TodoctlError
+from todoctl.errors import RefusedError, TodoctlError
 from todoctl.operations import image_delivery, tools
 from todoctl.operations import images as operation
 from todoctl.screen import Output
@@ -115,6 +115,43 @@ def push(
         [asdict(row) for row in rows],
         output,
         lambda: screen.table(("SERVICE", "DIGEST", "TAGS", "SECONDS"), cells),
+    )
+
+
+@app.command()
+def load(
+    ctx: typer.Context,
+    services: ServicesArgument = None,
+    tag: Annotated[str, typer.Option("--tag", help="A tag in the place of the content's.")] = "",
+    builder: BuilderOption = "",
+    output: OutputOption = Output.table,
+) -> None:
+    """Load built images into the nodes of a Minikube, and have the next deploy take them.
+
+    By default those that were built of what lies there now. Exit 8 in another cluster: it gets its images from a registry.
+    """
+    from todoctl.operations.minikube import loading, needs
+
+    settings = context.settings(ctx)
+    if settings.environment.kind != "minikube":
+        raise RefusedError(
+            f"only a Minikube gets its images from this machine; {settings.name!r} is {settings.environment.kind}",
+            hint="the processes of a local environment need none"
+            if settings.environment.kind == "local"
+            else f"todoctl -e {settings.name} images push --digests FILE; todoctl -e {settings.name} deploy -f FILE",
+        )
+    tag = tag or operation.content_tag(operation.source(), _vendor(ctx))
+    values, found = context.values(settings), image_builders.find(os.environ, builder)
+    request, into = loading.named(values, services or (), tag), needs.minikube(settings, os.environ)
+    rows = []
+    with screen.board() as board:
+        for item in loading.load(request, found, into, environ=os.environ):
+            board.update(item.service, "ready" if item.loaded else "loading", item.line, item.seconds)
+            rows += [asdict(item.loaded)] if item.loaded else []
+    loading.write_values(settings, values, tag)
+    screen.ok(f"todoctl -e {settings.name} deploy takes the images with the tag {tag}")
+    screen.show(
+        rows, output, lambda: screen.table(("SERVICE", "IMAGE", "SECONDS"), [tuple(row.values()) for row in rows])
     )
 
 

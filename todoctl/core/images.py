@@ -12,6 +12,7 @@ from todoctl.core.values import Values
 # Built beside the services: the Job that migrates, and the mail server for development.
 MIGRATIONS = "migrations"
 MAIL_SINK = "mailsink"
+CONTENT = "src-"  # begins the tag that is made of an image's sources
 _PORTS = {MIGRATIONS: 0, MAIL_SINK: 1025}
 
 
@@ -68,3 +69,8 @@ def values_of_digests(registry: str, digests: Mapping[str, str]) -> dict[str, An
 def values_of_tag(registry: str, tag: str) -> dict[str, Any]:
     """Values by which a release takes images by a tag."""
     return {"kubernetes": {"images": {"registry": registry, "tag": tag}}}
+
+
+def names_content(image: str) -> bool:
+    """Whether a name can mean one content only: by digest, or by the tag that is made of what an image is built of."""
+    return "@sha256:" in image or image.rpartition(":")[2].startswith(CONTENT)

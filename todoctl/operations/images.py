@@ -14,7 +14,7 @@ from pathlib import Path
 import todoctl
 from todoctl.adapters import checkout
 from todoctl.adapters.image_builders import Builder
-from todoctl.core.images import Image
+from todoctl.core.images import CONTENT, Image
 from todoctl.errors import TodoctlError, UsageError
 
 _LOCKS = ("services.lock", "mailsink.lock")
@@ -108,7 +108,7 @@ def content_tag(source: Path, vendor: Path | None) -> str:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             name, content = path.relative_to(folder).as_posix().encode(), path.read_bytes()
             total.update(b"%d %b %d " % (len(name), name, len(content)) + content)
-    return f"src-{total.hexdigest()[:12]}"
+    return f"{CONTENT}{total.hexdigest()[:12]}"
 
 
 @contextmanager

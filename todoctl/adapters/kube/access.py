@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from todoctl.errors import MissingError, UsageError
+
+_HINT = "export KUBECONFIG=FILE, or make one: kubectl config view"
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,19 @@ def _authorization(found: Any) -> str:
 
 
 def _contexts(files: str) -> tuple[list[str], str]:
-    from kubernetes import config
+    """The names of all contexts, and of the current one: "" where there is none, as after its Minikube was stopped."""
     from kubernetes.config import ConfigException
+    from kubernetes.config.kube_config import KubeConfigMerger
     from yaml import YAMLError
 
     try:
-        contexts, current = config.list_kube_config_contexts(config_file=files)  # type: ignore[no-untyped-call]
-    except (ConfigException, YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
-        there = any(Path(path).expanduser().exists() for path in files.split(os.pathsep) if path)
-        what = f"the kubeconfig ({files}) can't be used: {error}" if there else f"there is no kubeconfig ({files})"
-        raise UsageError(what, hint="export KUBECONFIG=FILE, or make one: kubectl config view") from error
-    return [str(item["name"]) for item in contexts], str(current["name"])
+        merged = KubeConfigMerger(files).config  # type: ignore[no-untyped-call]
+        if merged is None:
+            raise UsageError(f"there is no kubeconfig ({files})", hint=_HINT)
+        names = [str(item.value["name"]) for item in merged.value["contexts"]]
+        return names, str(merged.value.get("current-context") or "")
+    except (ConfigException, YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"the kubeconfig ({files}) can't be used: {error}", hint=_HINT) from error
 
 
 def _proxy(found: Any, environ: Mapping[str, str]) -> str | None:
