@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -38,13 +39,12 @@ def _pushed(folder: Path, base: Path, there: Registry) -> dict[str, str]:
     todoctl = Program(folder, {**kept, **variables})
     try:
         subprocess.run(["buildah", *options.split(), "pull", "--quiet", f"oci-archive:{base}"], check=True, timeout=300)
-        common = ("mailsink", "recurring", "--registry", there.name(), "--builder", "buildah", "-o", "json")
-        with todoctl.start("images", "build", *common) as process:
-            _, err = process.communicate(timeout=900)
+        for verb in ("build", "push"):
+            words = ("mailsink", "recurring", "--registry", there.name(), "--tag", folder.name, "-o", "json")
+            with todoctl.start("images", verb, *words, "--builder", "buildah") as process:
+                out, err = process.communicate(timeout=900)
             assert process.returncode == 0, err
-        done = todoctl.run("images", "push", *common)
-        assert done.code == 0, done.err
-        return {row["service"]: row["digest"] for row in done.json()}
+        return {row["service"]: row["digest"] for row in json.loads(out)}
     finally:
         subprocess.run(
             ["buildah", *options.split(), "rmi", "--all", "--force"], check=True, capture_output=True, timeout=300

@@ -159,7 +159,7 @@ def test_stopped_and_started(laptop: Laptop) -> None:
     revision = laptop.history()[-1]["revision"]
     laptop.run("down")
     assert yaml.safe_load((laptop.fake.folder / "kubeconfig").read_text())["contexts"] == []
-    assert "no context" in laptop.run("status", code=2).err
+    assert "next: todoctl -e mini up" in laptop.run("status", code=2).err
     done = laptop.run("up", "--timeout", "400")
     assert "reminder mail" in done.out
     assert laptop.history()[-1]["revision"] == revision

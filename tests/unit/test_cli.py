@@ -42,6 +42,7 @@ CODES = [
     (["-e", "cloud", "topics", "tail", "t"], 2, "or add [environments.cloud.kafka] with bootstrap"),
     (["-e", "cloud", "mail", "list"], 8, "hands its mails to a provider"),
     (["-e", "minikube", "mail", "list"], 2, "there is no kubeconfig"),
+    (["-e", "minikube", "status"], 2, "next: todoctl -e minikube up"),
     (["topics", "tail", "t"], 3, "is not up"),
     (["groups", "list"], 3, "is not up"),
     (["status"], 3, "the environment 'local' is not up\n  next: todoctl up"),

@@ -142,7 +142,7 @@ def load(
         )
     tag = tag or operation.content_tag(operation.source(), _vendor(ctx))
     values, found = context.values(settings), image_builders.find(os.environ, builder)
-    request, into = loading.named(values, services or (), tag), needs.minikube(settings, os.environ)
+    request, into = loading.named(settings, values, services or (), tag), needs.minikube(settings, os.environ)
     rows = []
     with screen.board() as board:
         for item in loading.load(request, found, into, environ=os.environ):
@@ -158,8 +158,10 @@ def load(
 def _asked(
     ctx: typer.Context, services: list[str] | None, tags: tuple[str, ...], registry: str | None, base_image: str = ""
 ) -> operation.Request:
-    named = images(context.values(context.settings(ctx)), registry=registry)
-    return operation.Request(named, tuple(services or ()), tags, base_image)
+    settings = context.settings(ctx)
+    named = images(context.values(settings), registry=registry)
+    of = "" if settings.environment.kind == "local" else f"-e {settings.name} "
+    return operation.Request(named, tuple(services or ()), tags, base_image, f"todoctl {of}images build")
 
 
 def _vendor(ctx: typer.Context) -> Path | None:

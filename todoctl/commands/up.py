@@ -59,5 +59,5 @@ def main(
                 pass
             raise
     if life.has_changed and smoke:
-        context.run_smoke(settings, context.values(settings))
+        context.run_smoke(settings, context.values(settings), seconds=timeout)
     screen.ok(life.words())

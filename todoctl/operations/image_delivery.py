@@ -70,7 +70,7 @@ def require_built(request: Request, chosen: Sequence[Image], builder: Builder, e
         ids = {tag: builder.identity(image.reference(tag), environ=environ) for tag in request.tags}
         missing += [image.reference(tag) for tag, found in ids.items() if found is None]
         torn += [image.name] if len(set(ids.values())) > 1 else []
-    hint = f"todoctl images build {' '.join(request.services)}".strip()
+    hint = f"{request.build} {' '.join(request.services)}".strip()
     if missing:
         raise TodoctlError(
             f"not built with {builder.name}: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}",

@@ -31,6 +31,7 @@ class Request:
     services: Sequence[str]
     tags: Sequence[str]
     base_image: str = ""
+    build: str = "todoctl images build"  # the command that builds them
 
     def chosen(self) -> list[Image]:
         """The images asked for; all where none is named.

@@ -181,7 +181,7 @@ def test_down_and_purge(fake: FakeMinikube, todoctl: Program) -> None:
 def test_images_are_loaded_by_hand(fake: FakeMinikube, todoctl: Program) -> None:
     """Those that were built of what lies there now; the next deploy takes them."""
     early = todoctl.run("-e", "minikube", "images", "load", "api", "--builder", "buildah")
-    assert (early.code, "next: todoctl images build api" in early.err) == (1, True), early.err
+    assert (early.code, "next: todoctl -e minikube images build api" in early.err) == (1, True), early.err
     fake.have()
     assert todoctl.run("-e", "minikube", "images", "build", "api", "--builder", "buildah").code == 0
     done = todoctl.run("-e", "minikube", "images", "load", "api", "--builder", "buildah", "-o", "json")

@@ -30,6 +30,7 @@ from todoctl.settings import Settings
 
 CPUS = 4
 MEMORY = 8192  # MiB
+_ENOUGH = 8000  # of a profile that is there: many take 8 GB for that
 _OPERATOR_SECONDS = 600.0  # a first install fetches images
 
 
@@ -123,7 +124,7 @@ class MinikubeLifecycle:
             yield from self._told("minikube", there.create(cpus=CPUS, memory=MEMORY))
             yield self._event("minikube", "ready", f"made {there.profile} with {CPUS} CPUs and {MEMORY} MiB")
             return
-        if profile.cpus < CPUS or profile.memory < MEMORY:
+        if profile.cpus < CPUS or profile.memory < _ENOUGH:
             _refuse_small(self.settings, profile)
         if not profile.is_ours:
             warn(f"the Minikube profile {profile.name!r} was not made by todoctl; it is used, and not stopped by down")
@@ -141,7 +142,7 @@ class MinikubeLifecycle:
         tag = building.content_tag(source, vendor)
         sources = loading.Sources(source, vendor, self.environ.get("TODOCTL_BASE_IMAGE", ""), tag)
         yield from self._told(
-            "images", loading.bring(values, sources, needs.builder, needs.minikube, environ=self.environ)
+            "images", loading.bring(self.settings, values, sources, needs.builder, needs.minikube, environ=self.environ)
         )
         loading.write_values(self.settings, values, tag)
         yield self._event("images", "ready", f"{tag} of {loading.registry_of(values)}")

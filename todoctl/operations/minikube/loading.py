@@ -53,9 +53,10 @@ def registry_of(values: Values) -> str:
     return (values.kubernetes.images.registry if values.kubernetes else "") or _NOWHERE
 
 
-def named(values: Values, services: Sequence[str], tag: str) -> Request:
+def named(settings: Settings, values: Values, services: Sequence[str], tag: str) -> Request:
     """The images of these services as the nodes know them."""
-    return Request(images(values, registry=registry_of(values)), services, (tag,))
+    build = f"todoctl -e {settings.name} images build"
+    return Request(images(values, registry=registry_of(values)), services, (tag,), build=build)
 
 
 def load(request: Request, builder: Builder, minikube: Minikube, *, environ: Mapping[str, str]) -> Iterator[News]:
@@ -109,14 +110,20 @@ class Sources:
 
 
 def bring(
-    values: Values, sources: Sources, builder: Builder, minikube: Minikube, *, environ: Mapping[str, str]
+    settings: Settings,
+    values: Values,
+    sources: Sources,
+    builder: Builder,
+    minikube: Minikube,
+    *,
+    environ: Mapping[str, str],
 ) -> Iterator[str]:
     """See that the nodes have the images of what lies there now; yields what is done, and nothing where they have them.
 
     Raises:
         TodoctlError: an image can't be built or loaded.
     """
-    wanted = named(values, (), sources.tag)
+    wanted = named(settings, values, (), sources.tag)
     there = minikube.images()
     lacking = [image for image in wanted.chosen() if image.reference(sources.tag) not in there]
     if not lacking:
