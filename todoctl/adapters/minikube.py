@@ -206,7 +206,8 @@ def _failure(
             hint=f"{advice + '; or ' if advice else ''}{hint}; MINIKUBE_DRIVER=NAME chooses; "
             f"{error.get('url') or 'https://minikube.sigs.k8s.io/docs/drivers/'}",
         )
-    if name.startswith("RSRC_"):
+    # What docker was given too little of is a matter of usage there.
+    if name.startswith("RSRC_") or "has only" in message:
         hint = advice or "end what takes the room, or give docker more"
         return RefusedError(f"there is no room for the profile {profile!r}: {message}", hint=hint)
     if name.startswith("INET_") or 40 <= code < 50:

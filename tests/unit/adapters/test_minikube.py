@@ -100,6 +100,7 @@ def test_a_machine_without_room(fake: FakeMinikube, minikube: Minikube) -> None:
         (29, "RSRC_INSUFFICIENT_CORES", RefusedError),
         (49, "INET_DOWNLOAD_BLOCKED", UnhealthyError),
         (80, "GUEST_START", TodoctlError),
+        (14, "MK_USAGE", TodoctlError),
     ],
 )
 def test_reasons_are_told_apart_by_what_they_are_about(code: int, name: str, kind: type[TodoctlError]) -> None:
@@ -109,6 +110,15 @@ def test_reasons_are_told_apart_by_what_they_are_about(code: int, name: str, kin
     assert type(error) is kind
     assert "it is so" in error.message
     assert error.hint.startswith("Do this")
+
+
+def test_a_docker_with_too_little_memory_is_no_room() -> None:
+    """On a Mac, say: Minikube takes it for wrong usage."""
+    message = "Docker Desktop has only 3931MB memory but you specified 8192MB"
+    events = [{"kind": "error", "name": "MK_USAGE", "message": message, "advice": "", "exitcode": "14"}]
+    error = _failure("start", "minikube", 14, events, ())
+    assert type(error) is RefusedError
+    assert message in error.message
 
 
 def test_a_death_without_a_word_of_json_shows_what_there_was() -> None:
