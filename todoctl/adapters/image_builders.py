@@ -185,8 +185,10 @@ def find(environ: Mapping[str, str], name: str = "") -> Builder:
     idle = ""
     for candidate in (name,) if name else BUILDERS:
         if program := shutil.which(candidate, path=environ.get("PATH", os.defpath)):
-            if Builder(candidate, Path(program)).is_alive(environ):
-                return Builder(candidate, Path(program), options)
+            # With its options, which may lead to another daemon.
+            found = Builder(candidate, Path(program), options)
+            if found.is_alive(environ):
+                return found
             idle = f"{program} is there, but its daemon does not answer"
     raise MissingError(
         idle or f"{name or 'no program that builds images'} is not on PATH",
