@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 import yaml
 
@@ -37,6 +40,11 @@ class Laptop:
     fake: FakeMinikube
     namespace: str
     values: dict[str, Any]
+
+    @property
+    def page(self) -> str:
+        """Where browsers find it."""
+        return str(self.values["kubernetes"]["urls"]["page"])
 
     @property
     def environ(self) -> dict[str, str]:
@@ -103,11 +111,15 @@ def laptop(
         f'values = ["{folder / "values.yaml"}"]\n'
     )
     with outside.running(deployment.HOST, read_values(chart.folder), namespace) as where:
-        found = Laptop(cluster, fake, namespace, deployment.values(where, Images("localhost", "")))
+        page, sockets = (f"http://localhost:{port}" for port in free_ports(2))
+        urls = nested("kubernetes.urls", {"page": page, "sockets": sockets})
+        values = merged(deployment.values(where, Images("localhost", "")), urls)
+        found = Laptop(cluster, fake, namespace, values)
         found.change()
         try:
             yield found
         finally:
+            found.run("down", "--purge", "--yes")
             cluster.run("delete", "namespace", namespace, "--wait=false")
 
 
@@ -115,7 +127,9 @@ def test_from_nothing(laptop: Laptop) -> None:
     """One command: the profile, images in the node, the release of them, and the smoke chain on stdout."""
     done = laptop.run("up", "--timeout", "400")
     assert "reminder mail" in done.out
-    assert "todoctl -e mini open --forward" in done.err
+    assert laptop.page in done.err
+    answer = httpx.get(laptop.page)
+    assert (answer.status_code, "<html" in answer.text) == (200, True)
     (release,) = laptop.history()
     assert (release["revision"], release["state"]) == (1, "deployed")
     profile = laptop.fake.profile(PROFILE)
@@ -158,11 +172,14 @@ def test_stopped_and_started(laptop: Laptop) -> None:
     """The context goes and comes back; the same release is awaited and proven."""
     revision = laptop.history()[-1]["revision"]
     laptop.run("down")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(laptop.page)
     assert yaml.safe_load((laptop.fake.folder / "kubeconfig").read_text())["contexts"] == []
     assert "next: todoctl -e mini up" in laptop.run("status", code=2).err
     done = laptop.run("up", "--timeout", "400")
     assert "reminder mail" in done.out
     assert laptop.history()[-1]["revision"] == revision
+    assert httpx.get(laptop.page).status_code == 200
 
 
 def test_purged(laptop: Laptop) -> None:
@@ -170,6 +187,13 @@ def test_purged(laptop: Laptop) -> None:
     laptop.run("down", "--purge", "--yes")
     assert laptop.fake.profile(PROFILE) is None
     assert not (laptop.fake.folder / "home" / "mini").exists()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [server.getsockname()[1] for server in servers]
 
 
 def _is_pending(laptop: Laptop) -> bool:

@@ -7,20 +7,21 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import Popen
 from time import monotonic
 
-from todoctl.adapters import chart
+from todoctl.adapters import api, chart
 from todoctl.adapters.minikube import Minikube, Profile
 from todoctl.core.releases import pending
 from todoctl.core.values import Values
-from todoctl.errors import RefusedError, UsageError
+from todoctl.errors import RefusedError, TodoctlError, UsageError
 from todoctl.operations import images as building
 from todoctl.operations import tools
 from todoctl.operations.kubernetes.platform import ClusterPlatform
 from todoctl.operations.kubernetes.releases import ClusterReleases
 from todoctl.operations.lifecycle import Asked, Stopped
 from todoctl.operations.local import state
-from todoctl.operations.minikube import loading, operators
+from todoctl.operations.minikube import access, loading, operators
 from todoctl.operations.minikube.needs import Needs, minikube, profile_name, require
 from todoctl.operations.operators import site as sites
 from todoctl.operations.operators import waiting
@@ -32,6 +33,7 @@ CPUS = 4
 MEMORY = 8192  # MiB
 _ENOUGH = 8000  # of a profile that is there: many take 8 GB for that
 _OPERATOR_SECONDS = 600.0  # a first install fetches images
+_ACCESS_SECONDS = 30.0
 
 
 @dataclass
@@ -44,13 +46,15 @@ class MinikubeLifecycle:
     has_changed: bool = False
     _since: float = field(default_factory=monotonic)
     _releasing: float = 0.0
+    _page: str = ""
+    _holder: Popen[bytes] | None = None  # runs on when we have ended
 
     def alone(self, what: str, *, seconds: float) -> AbstractContextManager[None]:
         """One `up` or `down` at a time on this machine."""
         return state.lock(self.settings, what, seconds=seconds)
 
     def up(self, asked: Asked, warn: Callable[[str], None]) -> Generator[StepEvent, None, None]:
-        """Profile, images, operators, release, in this order; each only as far as it is missing.
+        """Profile, images, operators, release, access, in this order; each only as far as it is missing.
 
         Raises:
             MissingError: a tool or a driver is missing.
@@ -67,6 +71,7 @@ class MinikubeLifecycle:
             seconds = max(asked.seconds, _OPERATOR_SECONDS)
             yield from self._operator(name, asked.bundle, seconds)
         yield from self._release(asked.seconds, warn)
+        yield from self._access(values, warn)
 
     def undo(self) -> Iterator[StepEvent]:
         """A release that was in the making goes back; everything else is gone on with by the next `up`."""
@@ -76,9 +81,9 @@ class MinikubeLifecycle:
                     yield from releases.unlock()
 
     def words(self) -> str:
-        """How to get there: what a browser is told is this machine's own ports."""
-        name = self.settings.name
-        return f"the platform is up in Minikube ({profile_name(self.settings)}): todoctl -e {name} open --forward"
+        """Where the page is."""
+        where = self._page or f"todoctl -e {self.settings.name} open --forward leads to the page"
+        return f"the platform is up in Minikube ({profile_name(self.settings)}): {where}"
 
     def loses(self) -> str:
         """The profile with all that is in it."""
@@ -95,6 +100,9 @@ class MinikubeLifecycle:
         profile = there.found()
         if profile is not None:
             self._require_ours(profile, foreign=foreign)
+        if access.release(self.settings):
+            yield Stopped("the page's ports", "released")
+        if profile is not None:
             name = f"Minikube profile {profile.name}"
             if purge:
                 for _ in there.delete():
@@ -170,6 +178,21 @@ class MinikubeLifecycle:
                 else:
                     yield from self._told("release", self._healthy(releases, seconds), is_change=False)
                 yield self._event("release", "ready", f"release {change.outcome().revision} runs")
+
+    def _access(self, values: Values, warn: Callable[[str], None]) -> Iterator[StepEvent]:
+        """The page works only at the origin that the values tell it, which is a port of this machine."""
+        page = values.kubernetes.urls.page if values.kubernetes else ""
+        if not (access.is_held(self.settings) and api.answers(page)):
+            yield self._event("access", "starting", page)
+            try:
+                self._holder = access.hold(
+                    self.settings, self.environ, access.command(self.settings), seconds=_ACCESS_SECONDS
+                )
+            except TodoctlError as error:
+                warn(f"no ports of this machine lead to the page: {error.message}")
+                return
+        self._page = page
+        yield self._event("access", "ready", page)
 
     def _healthy(self, releases: ClusterReleases, seconds: float) -> Iterator[str]:
         """Wait until every part of what runs is well, as after a start of the machine."""
