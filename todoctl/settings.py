@@ -113,6 +113,11 @@ class Settings:
         origin = Path(self.origins.get(f"environments.{self.name}", ""))
         return origin.parent if origin.is_file() else Path.cwd()
 
+    @property
+    def brings_context(self) -> str:
+        """The command that brings the environment's context, "" where others make it."""
+        return f"todoctl -e {self.name} up" if self.environment.kind == "minikube" else ""
+
     def file(self, path: Path) -> str:
         """A file that the environment names.
 

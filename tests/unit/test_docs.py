@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 COMMANDS_PAGE = DOCS / "commands.md"
 QUICKSTART = DOCS / "quickstart.md"
+MINIKUBE = DOCS / "minikube.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
 PAGES = sorted([*DOCS.rglob("*.md"), CHANGELOG, ROOT / "README.md"])
 
@@ -98,9 +99,9 @@ def quoted_commands(path: Path) -> list[str]:
     return sorted({line for line in typed if line.startswith("todoctl ")})
 
 
-@pytest.mark.parametrize("line", quoted_commands(QUICKSTART))
-def test_the_quickstart_shows_commands_that_exist(line: str) -> None:
-    """Each command line of the quickstart is one that todoctl accepts, with these options and arguments."""
+@pytest.mark.parametrize("line", [*quoted_commands(QUICKSTART), *quoted_commands(MINIKUBE)])
+def test_the_guides_show_commands_that_exist(line: str) -> None:
+    """Each command line of a guide is one that todoctl accepts, with these options and arguments."""
     command: Any = typer.main.get_command(cli.app)
     context = command.make_context("todoctl", shlex.split(line)[1:])
     while hasattr(command, "commands"):

@@ -30,6 +30,14 @@ class Addresses:
     sync: str = ""
 
 
+def answers(url: str) -> bool:
+    """Whether a page answers, whatever it says."""
+    try:
+        return httpx.get(url, timeout=5.0, trust_env=False).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
 class Api:
     """A client of the public API; one connection pool, one user at a time."""
 

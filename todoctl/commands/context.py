@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from todoctl.screen import Output
 from todoctl.settings import Settings
 
 if TYPE_CHECKING:
+    from todoctl.operations.lifecycle import Lifecycle
     from todoctl.operations.platform import Platform
     from todoctl.operations.releases import Change, Plan, Proof, Releases
     from todoctl.operations.smoke import Link
@@ -46,14 +47,24 @@ def values(current: Settings) -> Values:
     return chart_values(current)
 
 
-def chart_values(current: Settings) -> Values:
-    """The chart's values with the environment's files over them: what the next release gets."""
+def chart_values(current: Settings, more: Sequence[Path] = ()) -> Values:
+    """The chart's values with the environment's files over them, and `more` on top: what the next release gets."""
     from todoctl.adapters.chart import read_values
 
-    return read_values(current.chart, _value_files(current))
+    return read_values(current.chart, (*_value_files(current), *more))
 
 
 def _value_files(current: Settings) -> tuple[Path, ...]:
+    """The environment's files, and on a Minikube the images that were loaded last."""
+    if current.environment.kind != "minikube":
+        return _own_files(current)
+    from todoctl.operations.minikube.loading import values_file
+
+    loaded = values_file(current)
+    return (*_own_files(current), *([loaded] if loaded.is_file() else []))
+
+
+def _own_files(current: Settings) -> tuple[Path, ...]:
     overlays = [_PROCESSES_OVERLAY] if current.environment.kind == "local" else []
     files = [current.chart / name for name in overlays]
     files += [path if path.is_absolute() else _beside(current, path) for path in current.environment.values]
@@ -88,17 +99,26 @@ def opened(current: Settings, chart: Values) -> Iterator[Platform]:
         found.close()
 
 
-def require_local(current: Settings, command: str) -> None:
-    """Refuse an environment that this command does not reach yet.
+def lifecycle(ctx: typer.Context) -> Lifecycle:
+    """The beginning and end of this call's environment.
 
     Raises:
-        RefusedError: the environment is not one of processes on this machine.
+        RefusedError: it is a cluster that others made.
     """
-    if current.environment.kind != "local":
-        raise RefusedError(
-            f"todoctl {command} runs only on environments of kind local for now; {current.name!r} is {current.environment.kind}",
-            hint="todoctl env list",
-        )
+    current = settings(ctx)
+    if current.environment.kind == "local":
+        from todoctl.operations.local.lifecycle import LocalLifecycle
+
+        return LocalLifecycle(current, lambda: values(current), os.environ)
+    if current.environment.kind == "minikube":
+        from todoctl.operations.minikube.lifecycle import MinikubeLifecycle
+
+        return MinikubeLifecycle(current, _own_files(current), os.environ)
+    name = current.name
+    raise RefusedError(
+        f"the cluster of {name!r} is not todoctl's to start or to stop",
+        hint=f"todoctl -e {name} install dapr; todoctl -e {name} deploy",
+    )
 
 
 def _beside(current: Settings, path: Path) -> Path:
@@ -108,8 +128,8 @@ def _beside(current: Settings, path: Path) -> Path:
     return beside if origin.is_file() and beside.is_file() else current.chart / path
 
 
-def releases(ctx: typer.Context, *, seconds: float) -> Releases:
-    """The environment's releases; `seconds` is how long one part may take to be ready.
+def releases(ctx: typer.Context, *, seconds: float, files: Sequence[Path] = ()) -> Releases:
+    """The environment's releases; `seconds` is how long one part may take to be ready, `files` are values on top.
 
     In a cluster it has answered by then; what is opened for it is closed when the command ends.
     """
@@ -117,12 +137,12 @@ def releases(ctx: typer.Context, *, seconds: float) -> Releases:
     if current.environment.kind == "local":
         from todoctl.operations.local.releases import LocalReleases
 
-        return LocalReleases(current, lambda: chart_values(current), os.environ, seconds)
+        return LocalReleases(current, lambda: chart_values(current, files), os.environ, seconds)
     from todoctl.operations.kubernetes.releases import ClusterReleases
     from todoctl.operations.operators import site
 
     kube, helm = ctx.find_root().with_resource(site.connected(current, os.environ))
-    return ClusterReleases(current, kube, helm, _value_files(current), os.environ, seconds)
+    return ClusterReleases(current, kube, helm, (*_value_files(current), *files), os.environ, seconds)
 
 
 def proof(current: Settings) -> Proof:

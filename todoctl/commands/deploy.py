@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,10 @@ def main(
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to --allow-contract without being asked.")] = False,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("-f", "--values", metavar="FILE", help="Values on top, such as the digests of images push."),
+    ] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the release.")] = Output.table,
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
@@ -38,7 +43,7 @@ def main(
     Exit 7 when it runs and a cloud gave its balancer no address in time.
     """
     settings = context.settings(ctx)
-    releases = context.releases(ctx, seconds=timeout)
+    releases = context.releases(ctx, seconds=timeout, files=files or ())
     with releases.alone("deploy"), releases.deploy() as change:
         context.narrate_differences(change.plan)
         if change.plan.differences:

@@ -8,7 +8,6 @@ import typer
 
 from todoctl import screen
 from todoctl.commands import context
-from todoctl.operations.local import down, state
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -17,16 +16,21 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def main(
     ctx: typer.Context,
     purge: Annotated[bool, typer.Option("--purge", help="Also remove all data of the environment.")] = False,
+    foreign: Annotated[
+        bool, typer.Option("--foreign", help="Also a Minikube profile that todoctl did not make.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to --purge without being asked.")] = False,
 ) -> None:
-    """Stop the platform; no process of it is left."""
-    settings = context.settings(ctx)
-    context.require_local(settings, "down")
-    if purge and settings.state.exists():
-        screen.confirm(f"remove all data of {settings.name!r} in {settings.state}?", yes=yes)
-    with state.lock(settings, "down", seconds=60):
+    """Stop the platform; no process of it is left.
+
+    In Minikube: stops the profile, or with --purge removes it; exit 8 when todoctl did not make it.
+    """
+    life = context.lifecycle(ctx)
+    if purge and (lost := life.loses()):
+        screen.confirm(f"remove {lost}?", yes=yes)
+    with life.alone("down", seconds=60):
         stopped = 0
-        for item in down.bring_down(settings, purge=purge):
+        for item in life.down(purge=purge, foreign=foreign):
             screen.ok(f"{item.name} {item.how}")
             stopped += 1
     if not stopped:

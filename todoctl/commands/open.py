@@ -34,6 +34,8 @@ def main(
     if forward and not urls:
         raise UsageError("everything is on this machine already: there is nothing to forward", hint="todoctl open")
     screen.show(urls, output, lambda: screen.pairs(urls))
+    # Whoever reads it from a pipe would wait for the end.
+    sys.stdout.flush()
     page = urls.get("page") or urls["api"]
     if browser and output is Output.table and sys.stdout.isatty():
         typer.launch(page)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from todoctl import screen
 from todoctl.commands import context
-from todoctl.operations.local import down, running, state, up
+from todoctl.operations.lifecycle import Asked
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -25,6 +26,14 @@ def main(
             help="Run the code and values at hand in place of the release, until the next deploy or rollback.",
         ),
     ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            metavar="PATH",
+            help="A folder or archive with the charts of Dapr and Strimzi, for a Minikube without a network.",
+        ),
+    ] = None,
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
     ] = 120,
@@ -34,27 +43,21 @@ def main(
     Installs what is missing, starts every part as soon as what it needs is ready, and waits until each one proves
     itself. Run again it changes nothing; after a crash it repairs. Once there is a release it runs that one, whatever was
     edited since; without one it runs the checkout.
+
+    In Minikube: makes or starts the profile, builds and loads images, installs Dapr and Strimzi, and releases the code and
+    values at hand. Exit 9 when minikube, helm, a builder or a driver is missing, 8 when the profile is too small.
     """
-    settings = context.settings(ctx)
-    context.require_local(settings, "up")
-    with state.lock(settings, "up", seconds=timeout):
-        if checkout:
-            running.run_checkout(settings)
-        if stuck := running.stuck(settings):
-            screen.warn(f"{stuck}; what ran before it is brought up, todoctl unlock writes it down as failed")
-        values = context.values(settings)
-        run = up.begin(settings, values, os.environ, seconds=timeout)
-        for name in run.moved_ports:
-            screen.warn(f"port of {name} was taken by another program; it is {run.state.ports[name]} now")
+    settings, life = context.settings(ctx), context.lifecycle(ctx)
+    with life.alone("up", seconds=timeout):
         try:
-            screen.follow(run.steps())
+            # Closed before anything is undone: it holds what the undoing needs.
+            with closing(life.up(Asked(timeout, checkout, bundle), screen.warn)) as events:
+                screen.follow(events)
         except KeyboardInterrupt:
-            if "supervisord" in run.started:
-                screen.note("interrupted: stopping what was started")
-                for _ in down.bring_down(settings, purge=False):
-                    pass
+            screen.note("interrupted: ending what can't be left as it is")
+            for _ in life.undo():
+                pass
             raise
-    if run.started and smoke:
-        context.run_smoke(settings, values)
-    what = running.words(settings)
-    screen.ok(f"the platform is up{what and f' with {what}'}: http://127.0.0.1:{run.state.ports['api']}")
+    if life.has_changed and smoke:
+        context.run_smoke(settings, context.values(settings), seconds=timeout)
+    screen.ok(life.words())

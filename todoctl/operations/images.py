@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 import time
@@ -10,22 +11,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import todoctl
+from todoctl.adapters import checkout
 from todoctl.adapters.image_builders import Builder
-from todoctl.core.images import Image
+from todoctl.core.images import CONTENT, Image
 from todoctl.errors import TodoctlError, UsageError
 
 _LOCKS = ("services.lock", "mailsink.lock")
 _JUNK = shutil.ignore_patterns("__pycache__", "*.pyc")
+# What an image is made of, in a checkout.
+_PATHS = ("Dockerfile", *(f"requirements/{lock}" for lock in _LOCKS), "todoctl/__init__.py", "todoctl/core", "services")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to build: images by their service, under which tag, on which base ("" for the Dockerfile's own)."""
+    """Which images: all by their service, those that are meant, their tags, their base ("" for the Dockerfile's own)."""
 
     images: Mapping[str, Image]
     services: Sequence[str]
-    tag: str
+    tags: Sequence[str]
     base_image: str = ""
+    build: str = "todoctl images build"  # the command that builds them
 
     def chosen(self) -> list[Image]:
         """The images asked for; all where none is named.
@@ -42,10 +48,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Built:
-    """An image that is there now."""
+    """An image that is there now; `reference` has the first of its tags."""
 
     service: str
     reference: str
+    tags: tuple[str, ...]
     id: str
     seconds: float
 
@@ -73,11 +80,36 @@ def build(
     with context(source, vendor) as folder:
         for image in chosen:
             since, line = time.monotonic(), ""
-            reference = image.reference(request.tag)
-            for line in builder.build(folder, reference, _arguments(request, image), environ=environ):
+            names = [image.reference(tag) for tag in request.tags]
+            for line in builder.build(folder, names, _arguments(request, image), environ=environ):
                 yield News(image.service, line, time.monotonic() - since)
             took = time.monotonic() - since
-            yield News(image.service, reference, took, Built(image.service, reference, line, round(took, 1)))
+            built = Built(image.service, names[0], tuple(request.tags), line, round(took, 1))
+            yield News(image.service, names[0], took, built)
+
+
+def source() -> Path:
+    """Where the services lie: beside this package, in a checkout as in an installation."""
+    return Path(todoctl.__file__).parents[1]
+
+
+def public_tags(source: Path) -> tuple[str, ...]:
+    """The tags by which an image is known to others: the version, and the commit in a checkout."""
+    return tuple(filter(None, (todoctl.__version__, checkout.commit(source, _PATHS))))
+
+
+def content_tag(source: Path, vendor: Path | None) -> str:
+    """The tag of the images that are built of what lies there now: other content, another tag.
+
+    Raises:
+        TodoctlError: `source` is neither a checkout nor an installed todoctl.
+    """
+    total = hashlib.sha256()
+    with context(source, vendor) as folder:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name, content = path.relative_to(folder).as_posix().encode(), path.read_bytes()
+            total.update(b"%d %b %d " % (len(name), name, len(content)) + content)
+    return f"{CONTENT}{total.hexdigest()[:12]}"
 
 
 @contextmanager

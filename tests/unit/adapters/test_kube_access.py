@@ -40,6 +40,15 @@ def test_a_context_by_name(tmp_path: Path) -> None:
     assert (found.context, found.server) == ("there", "http://there.test:80")
 
 
+@pytest.mark.parametrize("current", ["", "gone", None])
+def test_a_context_by_name_where_none_is_the_current_one(tmp_path: Path, current: str | None) -> None:
+    """As after a Minikube was started for todoctl alone, or another one was stopped."""
+    found = access({"KUBECONFIG": str(config(tmp_path, **{"current-context": current}))}, "there")
+    assert found.context == "there"
+    with pytest.raises(UsageError, match="can't be used"):
+        access({"KUBECONFIG": str(config(tmp_path, **{"current-context": current}))})
+
+
 def test_an_unknown_context_is_named_with_those_there_are(tmp_path: Path) -> None:
     """The message helps to choose."""
     with pytest.raises(UsageError, match="no context 'nowhere'; there are: here, there"):

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sites import CHART, ROOT, chart_values
+from todoctl import __version__
 from todoctl.adapters import image_builders
 from todoctl.adapters.chart import read_values
 from todoctl.adapters.image_builders import Builder, ImageError
 from todoctl.core.images import images
 from todoctl.errors import MissingError, TodoctlError, UsageError
-from todoctl.operations.images import Request, build, context
+from todoctl.operations.images import Request, build, content_tag, context, public_tags
 
 VALUES = chart_values()
 IMAGES = images(VALUES)
@@ -99,7 +100,7 @@ def test_a_folder_without_a_dockerfile_is_said(tmp_path: Path) -> None:
 
 def test_images_are_built_one_after_the_other(builder: Builder) -> None:
     """Each with its service, port, libraries and base; the id is the builder's."""
-    request = Request(IMAGES, ("api", "mailsink"), "t", "localhost/python:3.11")
+    request = Request(IMAGES, ("api", "mailsink"), ("t", "u"), "localhost/python:3.11")
     news = list(build(request, builder, source=ROOT, vendor=None, environ={"BROKEN": "none"}))
     built = [item.built for item in news if item.built]
     assert [(item.service, item.reference, item.id) for item in built] == [
@@ -107,6 +108,7 @@ def test_images_are_built_one_after_the_other(builder: Builder) -> None:
         ("mailsink", "todo-mailsink:t", "sha256:abc"),
     ]
     asked = [item.line for item in news if item.line.startswith("asked:")]
+    assert {"--tag=todo-api:t", "--tag=todo-api:u"} <= set(asked[0].split())
     for argument in ("SERVICE=api", "PORT=8000", "LOCK=services", "BASE_IMAGE=localhost/python:3.11"):
         assert f"--build-arg={argument}" in asked[0]
     assert "--build-arg=LOCK=mailsink" in asked[1]
@@ -114,7 +116,7 @@ def test_images_are_built_one_after_the_other(builder: Builder) -> None:
 
 def test_a_failed_build_shows_the_builders_last_words(builder: Builder) -> None:
     """And those built before it stay."""
-    request = Request(IMAGES, (), "t")
+    request = Request(IMAGES, (), ("t",))
     seen = []
     with pytest.raises(ImageError, match="todo-api:t") as caught:
         seen += [item.built for item in build(request, builder, source=ROOT, vendor=None, environ={"BROKEN": "api"})]
@@ -125,16 +127,18 @@ def test_a_failed_build_shows_the_builders_last_words(builder: Builder) -> None:
 def test_an_unknown_service_is_refused() -> None:
     """With those that there are."""
     with pytest.raises(UsageError, match="no image of absent"):
-        Request(IMAGES, ("absent",), "t").chosen()
+        Request(IMAGES, ("absent",), ("t",)).chosen()
 
 
 @pytest.mark.parametrize("name", image_builders.BUILDERS)
 def test_a_build_has_one_time_for_all_files(name: str) -> None:
     """Whatever builds: two builds of one content are to be one image."""
-    command = Builder(name, Path("/p"), ("--root", "/r")).build_command(Path("/c"), "n:t", {"A": "b"}, Path("/id"))
+    command = Builder(name, Path("/p"), ("--root", "/r")).build_command(
+        Path("/c"), ("n:t", "n:u"), {"A": "b"}, Path("/id")
+    )
     assert command[:3] == ["/p", "--root", "/r"]
     assert command[-1] == "/c"
-    assert {"--build-arg=A=b", "--iidfile=/id", "--tag=n:t"} <= set(command)
+    assert {"--build-arg=A=b", "--iidfile=/id", "--tag=n:t", "--tag=n:u"} <= set(command)
     assert any("315532800" in word for word in command)
 
 
@@ -146,6 +150,12 @@ def test_the_first_builder_on_the_path_is_taken(tmp_path: Path) -> None:
     environ = {"PATH": str(tmp_path), "TODOCTL_BUILDER_OPTIONS": "--root /r"}
     assert image_builders.find(environ).name == "podman"
     assert image_builders.find(environ, "buildah") == Builder("buildah", tmp_path / "buildah", ("--root", "/r"))
+    (tmp_path / "docker").write_text("#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    assert image_builders.find(environ).name == "podman", "a docker without its daemon can't build"
+    with pytest.raises(MissingError, match="its daemon does not answer"):
+        image_builders.find(environ, "docker")
+    (tmp_path / "docker").unlink()
     with pytest.raises(MissingError, match="docker is not on PATH"):
         image_builders.find(environ, "docker")
     with pytest.raises(MissingError, match="no program that builds images"):
@@ -157,6 +167,7 @@ def test_the_first_builder_on_the_path_is_taken(tmp_path: Path) -> None:
 def test_the_command_tells_what_it_built(tmp_path: Path, builder: Builder) -> None:
     """JSON on stdout, progress on stderr."""
     environ = {**os.environ, "PATH": f"{builder.program.parent}:/usr/bin:/bin", "TODOCTL_HOME": str(tmp_path / "home")}
+    environ["TODOCTL_CACHE"] = str(tmp_path / "cache")
     done = subprocess.run(
         [sys.executable, "-m", "todoctl", "images", "build", "auth", "--builder", "buildah", "-o", "json"],
         env={**environ, "BROKEN": "none"},
@@ -167,6 +178,42 @@ def test_the_command_tells_what_it_built(tmp_path: Path, builder: Builder) -> No
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
     assert (row["service"], row["reference"], row["id"]) == ("auth", "todo-auth:0.1.0", "sha256:abc")
+    version, *_, content = row["tags"]
+    assert (version, content) == (__version__, content_tag(ROOT, None))
+
+
+def test_other_content_has_another_tag(tmp_path: Path) -> None:
+    """The tag by which a Minikube gets its images: the same for the same files, wherever they lie."""
+    for name in ("one", "two"):
+        (tmp_path / name / "todoctl" / "core").mkdir(parents=True)
+        (tmp_path / name / "services").mkdir()
+        (tmp_path / name / "requirements").mkdir()
+        for file in ("Dockerfile", "todoctl/__init__.py", "requirements/services.lock", "requirements/mailsink.lock"):
+            (tmp_path / name / file).write_text(file)
+    tags = [content_tag(tmp_path / name, None) for name in ("one", "two")]
+    assert re.fullmatch(r"src-[0-9a-f]{12}", tags[0])
+    assert tags[0] == tags[1]
+    (tmp_path / "two" / "services" / "more.py").write_text("x = 1\n")
+    assert content_tag(tmp_path / "two", None) != tags[0]
+    assert content_tag(tmp_path / "one", tmp_path) == tags[0], "a folder without the client is as none"
+
+
+def test_images_are_tagged_by_version_and_commit(tmp_path: Path) -> None:
+    """Of the checkout itself: not of one that an installation lies in; what differs from the commit is said."""
+    assert public_tags(tmp_path) == (__version__,)
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True)
+    version, commit = public_tags(tmp_path)
+    assert version == __version__
+    assert re.fullmatch(r"[0-9a-f]{12}", commit)
+    (tmp_path / "README").touch()
+    assert public_tags(tmp_path)[1] == commit, "what is in no image changes nothing"
+    (tmp_path / "Dockerfile").touch()
+    assert public_tags(tmp_path)[1] == f"{commit}-dirty"
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    assert public_tags(inside) == (__version__,)
 
 
 def test_image_libraries_are_those_that_the_tests_run_with() -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from todoctl.errors import MissingError, UsageError
+
+_HINT = "export KUBECONFIG=FILE, or make one: kubectl config view"
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Access:
         return {"authorization": token} if token else {}
 
 
-def access(environ: Mapping[str, str], context: str | None = None) -> Access:
-    """The kubeconfig's context, the current one by default.
+def access(environ: Mapping[str, str], context: str | None = None, *, hint: str = "") -> Access:
+    """The kubeconfig's context, the current one by default; `hint` is what makes it, where it is not there.
 
     Raises:
         UsageError: there is no kubeconfig, it is damaged, or it has no such context.
@@ -44,11 +44,11 @@ def access(environ: Mapping[str, str], context: str | None = None) -> Access:
     except ModuleNotFoundError as error:
         raise MissingError("Kubernetes' client is not installed", hint="pip install 'todoctl[kubernetes]'") from error
     files = environ.get("KUBECONFIG") or "~/.kube/config"
-    known, current = _contexts(files)
+    known, current = _contexts(files, hint or _HINT)
     if context is not None and context not in known:
         raise UsageError(
             f"the kubeconfig ({files}) has no context {context!r}; there are: {', '.join(known)}",
-            hint="kubectl config get-contexts; todoctl env show",
+            hint=hint or "kubectl config get-contexts; todoctl env show",
         )
     found = client.Configuration()
     try:
@@ -75,18 +75,20 @@ def _authorization(found: Any) -> str:
     return str(found.auth_settings().get("BearerToken", {}).get("value") or "")
 
 
-def _contexts(files: str) -> tuple[list[str], str]:
-    from kubernetes import config
+def _contexts(files: str, hint: str) -> tuple[list[str], str]:
+    """The names of all contexts, and of the current one: "" where there is none, as after its Minikube was stopped."""
     from kubernetes.config import ConfigException
+    from kubernetes.config.kube_config import KubeConfigMerger
     from yaml import YAMLError
 
     try:
-        contexts, current = config.list_kube_config_contexts(config_file=files)  # type: ignore[no-untyped-call]
-    except (ConfigException, YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
-        there = any(Path(path).expanduser().exists() for path in files.split(os.pathsep) if path)
-        what = f"the kubeconfig ({files}) can't be used: {error}" if there else f"there is no kubeconfig ({files})"
-        raise UsageError(what, hint="export KUBECONFIG=FILE, or make one: kubectl config view") from error
-    return [str(item["name"]) for item in contexts], str(current["name"])
+        merged = KubeConfigMerger(files).config  # type: ignore[no-untyped-call]
+        if merged is None:
+            raise UsageError(f"there is no kubeconfig ({files})", hint=hint)
+        names = [str(item.value["name"]) for item in merged.value["contexts"]]
+        return names, str(merged.value.get("current-context") or "")
+    except (ConfigException, YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"the kubeconfig ({files}) can't be used: {error}", hint=_HINT) from error
 
 
 def _proxy(found: Any, environ: Mapping[str, str]) -> str | None:

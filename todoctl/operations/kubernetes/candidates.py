@@ -8,6 +8,7 @@ from pathlib import Path
 
 from todoctl.adapters import chart, release_store
 from todoctl.adapters.helm import Object, Upgrade
+from todoctl.core.images import names_content
 from todoctl.core.manifests import images_of, is_hook
 from todoctl.core.releases import Manifest
 from todoctl.core.values import Values
@@ -18,7 +19,6 @@ from todoctl.operations.kubernetes.change import RELEASE, Candidate, Revisions
 from todoctl.operations.kubernetes.pods import cluster_values
 
 MIGRATIONS = "migrations"
-_BY_DIGEST = "@sha256:"
 
 
 def at_hand(
@@ -33,7 +33,7 @@ def at_hand(
     upgrade, objects = _rendered(revisions, folder, files, is_upgrade=before is not None)
     images = images_of(objects)
     own = images.get(MIGRATIONS, "")
-    if before is not None and _BY_DIGEST in own and before.files.get(MIGRATIONS) == own:
+    if before is not None and names_content(own) and before.files.get(MIGRATIONS) == own:
         told = before
     else:
         told = asking.ask(revisions.kube, objects, revisions.clock, seconds=revisions.seconds)

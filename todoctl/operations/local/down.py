@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core.site import Folders
 from todoctl.errors import UnhealthyError
+from todoctl.operations.lifecycle import Stopped
 from todoctl.operations.local import state
 from todoctl.settings import Settings
 
 _INFRASTRUCTURE = {"postgres", "kafka", "scheduler"}
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """Something is gone: its name, and how it went."""
-
-    name: str
-    how: str
 
 
 def bring_down(settings: Settings, *, purge: bool) -> Iterator[Stopped]:

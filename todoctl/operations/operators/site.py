@@ -107,7 +107,7 @@ def connected(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
             f"the environment {settings.name!r} names no context, and the one that kubectl used last is never taken",
             hint=f'add context = "…" to [environments.{settings.name}] in todoctl.toml; kubectl config get-contexts',
         )
-    found = access(environ, environment.context)
+    found = access(environ, environment.context, hint=settings.brings_context)
     program = tools.find("helm", settings.cache, environ=environ)
     if program is None:
         raise MissingError("helm is not on this machine", hint="todoctl tools install helm")
