@@ -9,22 +9,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 from confluent_kafka.admin import AdminClient
 
-from tests.cluster import deployment, load, outside
+from tests.cluster import load
 from tests.cluster.deployment import Images
 from tests.cluster.kube import Cluster, until
+from tests.cluster.place import Place, nothing_deployed
 from tests.cluster.shell import Shell
-from tests.cluster.variants import migration, variant
-from tests.helm import Chart, merged, nested
-from tests.program import Ended
-from todoctl.adapters.chart import read_values
+from tests.cluster.variants import migration
+from tests.helm import Chart
 from todoctl.core.events import REMINDERS
 from todoctl.errors import RefusedError, TodoctlError, UsageError
 
@@ -33,46 +31,6 @@ pytestmark = pytest.mark.slow
 
 
 ADDS = migration(5, "CREATE TABLE api.test_more (id bigint)")
-
-
-@dataclass(frozen=True)
-class Place:
-    """An environment in a namespace of its own, whose values a test may change."""
-
-    cluster: Cluster
-    images: Images
-    outside: outside.Outside
-    namespace: str
-    shell: Shell
-
-    def change(self, **values: Any) -> None:
-        """Other values from now on, laid over those of the beginning; a key is dotted, with _ for the dot."""
-        over = merged({}, *(nested(key.replace("__", "."), value) for key, value in values.items()))
-        (self.shell.folder / "more.yaml").write_text(yaml.safe_dump(over))
-
-    def run(self, *arguments: str, code: int | None = 0, seconds: float = 600) -> Ended:
-        """todoctl, ended with an exit code."""
-        ended = self.shell.run(*arguments, environment="there", seconds=seconds)
-        assert code is None or ended.code == code, f"{arguments}: {ended.code}\n{ended.out}\n{ended.err}"
-        return ended
-
-    def history(self) -> list[dict[str, Any]]:
-        """Every release."""
-        return list(self.run("history", "-o", "json").json())
-
-    def running(self) -> dict[str, Any]:
-        """The one that says that it runs."""
-        (found,) = [item for item in self.history() if item["state"] == "deployed"]
-        return found
-
-    def image(self, service: str) -> str:
-        """The image that a service's newest pods have."""
-        found = self.cluster.get("--namespace", self.namespace, "deployment", service)
-        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
-
-    def with_image(self, name: str, service: str, **change: Any) -> str:
-        """A tag that differs in the image of one service."""
-        return variant(self.cluster, self.images.tag, name, service, **change)
 
 
 @pytest.fixture(scope="module")
@@ -84,27 +42,8 @@ def place(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Place]:
     """An environment with nothing deployed; database and broker are outside, and a topic is missing there."""
-    folder, namespace = tmp_path_factory.mktemp("releases"), f"todo-releases-{uuid4().hex[:6]}"
-    shell = Shell(folder, str(cluster.kubeconfig or os.environ.get("KUBECONFIG", "")))
-    with outside.running(deployment.HOST, read_values(chart.folder), namespace) as where:
-        admin = AdminClient({"bootstrap.servers": where.brokers_here})
-        admin.delete_topics([REMINDERS])[REMINDERS].result(30)
-        (folder / "values.yaml").write_text(yaml.safe_dump(deployment.values(where, service_images)))
-        files = [str(folder / name) for name in ("values.yaml", "more.yaml")]
-        shell.write(
-            there={
-                "kind": "kubernetes",
-                "context": cluster.context,
-                "namespace": namespace,
-                "values": files,
-            }
-        )
-        found = Place(cluster, service_images, where, namespace, shell)
-        found.change()
-        try:
-            yield found
-        finally:
-            cluster.run("delete", "namespace", namespace, "--wait=false")
+    with nothing_deployed(cluster, chart, service_images, tmp_path_factory.mktemp("releases")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +116,7 @@ def test_an_image_that_is_not_there_changes_nothing(place: Place) -> None:
 
 def test_a_failing_migration_never_reaches_the_services(place: Place) -> None:
     """New pods wait for a schema that does not come; the old ones serve on, and what the migration said is shown."""
-    pods = {pod["metadata"]["name"] for pod in _pods(place, "api")}
+    pods = {pod["metadata"]["name"] for pod in place.pods("api")}
     tag = place.with_image("divides", "migrations", files=migration(5, "SELECT 1/0"))
     place.change(kubernetes__images__tag=tag, kubernetes__migration__revision="0005")
     failed = place.run("deploy", code=TodoctlError.exit_code)
@@ -295,13 +234,8 @@ def test_no_way_back_behind_a_contract(place: Place) -> None:
     assert place.running()["schema_revision"] == "0006"
 
 
-def _pods(place: Place, component: str) -> list[dict[str, Any]]:
-    selector = f"app.kubernetes.io/component={component}"
-    return list(place.cluster.get("--namespace", place.namespace, "pods", f"--selector={selector}")["items"])
-
-
 def _only(place: Place, component: str, wanted: set[str]) -> set[str]:
-    found = {pod["metadata"]["name"] for pod in _pods(place, component)}
+    found = {pod["metadata"]["name"] for pod in place.pods(component)}
     return found if found == wanted else set()
 
 
