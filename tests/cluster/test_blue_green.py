@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from tests.cluster import load
-from tests.cluster.deployment import SERVICES, Images
+from tests.cluster.deployment import REPLICAS, SERVICES, Images
 from tests.cluster.kube import Cluster, until
 from tests.cluster.place import Place, nothing_deployed
 from tests.helm import Chart
@@ -50,13 +50,13 @@ def test_there_and_back_under_load(place: Place, chart: Chart) -> None:
         place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "debug"})
         made = place.run("deploy", "--strategy", "blue-green", "-o", "json").json()
         assert (made["revision"], made["colour"], made["strategy"]) == (3, "green", "blue-green")
-        assert _taking(place) == "green"
+        assert _taking(place) == {"green"}
         _assert_idle(place, "blue")
         assert _names(place, "blue").isdisjoint(blue)
         back = place.run("rollback", "-o", "json").json()
         assert (back["revision"], back["colour"], back["returns_to"]) == (4, "blue", 1)
         until(lambda: not _names(place, "green"), "green's pods have ended", seconds=120)
-        assert _taking(place) == "blue"
+        assert _taking(place) == {"blue"}
     assert seen.told["failed"] == []
     assert seen.told["lost"] == 0
     assert seen.told["written"] > 1000
@@ -122,41 +122,52 @@ def test_a_rolling_release_lets_the_idle_colour_go(place: Place) -> None:
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "info"})
     assert place.run("deploy", "-o", "json").json()["colour"] == "blue"
     until(lambda: not _names(place, "green"), "green's pods have ended", seconds=120)
-    assert _taking(place) == "blue"
+    assert _taking(place) == {"blue"}
+
+
+def _alive(place: Place, component: str, colour: str) -> list[dict[str, Any]]:
+    """Pods of a colour, without those that end."""
+    return [pod for pod in place.pods(component, colour=colour) if "deletionTimestamp" not in pod["metadata"]]
 
 
 def _names(place: Place, colour: str, component: str = "") -> set[str]:
-    """Pods of a colour, those that end included."""
+    """The names of a colour's pods."""
     names = [component] if component else SERVICES
-    return {pod["metadata"]["name"] for name in names for pod in place.pods(name, colour=colour)}
+    return {pod["metadata"]["name"] for name in names for pod in _alive(place, name, colour)}
 
 
-def _taking(place: Place) -> str:
-    """The colour of all pods that read a topic, as the broker knows them."""
+def _taking(place: Place) -> set[str]:
+    """The colours whose services were handed events; each group has as many members as one colour has pods."""
     admin = AdminClient({"bootstrap.servers": place.outside.brokers_here})
 
-    def colours() -> set[str]:
+    def members() -> set[int]:
         found = admin.describe_consumer_groups(list(_GROUPS))
-        hosts = {member.host.strip("/") for future in found.values() for member in future.result(10).members}
-        pods = [pod for name in _GROUPS for pod in place.pods(name)]
-        known = {pod["status"].get("podIP"): pod["metadata"]["labels"]["colour"] for pod in pods}
-        return {known.get(host, "gone") for host in hosts}
+        return {len(future.result(10).members) for future in found.values()}
 
-    (colour,) = until(lambda: found if len(found := colours()) == 1 else None, "one colour reads", seconds=60)
-    return str(colour)
+    until(lambda: members() == {REPLICAS}, "one colour reads", seconds=60)
+    return {
+        colour
+        for colour in ("blue", "green")
+        for pod in _alive(place, "audit", colour)
+        if "/events/" in _log(place, pod)
+    }
 
 
 def _assert_idle(place: Place, colour: str) -> None:
     """Its pods are ready and say that they take no work; their sidecars have handed them nothing."""
     for name in SERVICES:
-        for pod in place.pods(name, colour=colour):
-            logs = ("--namespace", place.namespace, "logs", pod["metadata"]["name"], "--container=app")
-            said = place.cluster.kubectl(*logs)
-            assert not [line for line in said.splitlines() if "/events/" in line or "/job/" in line]
+        for pod in _alive(place, name, colour):
+            handed = [line for line in _log(place, pod).splitlines() if "/events/" in line or "/job/" in line]
+            assert handed == []
             assert all(status["ready"] for status in pod["status"]["containerStatuses"]), pod["status"]
-    (pod, *_) = place.pods("api", colour=colour)
+    (pod, *_) = _alive(place, "api", colour)
     run = ("--namespace", place.namespace, "exec", pod["metadata"]["name"], "--container=app", "--", "python", "-c")
     assert place.cluster.kubectl(*run, _ASK.format(port=8000)).strip() == "503"
+
+
+def _log(place: Place, pod: dict[str, Any]) -> str:
+    """What the service in a pod has said so far."""
+    return place.cluster.kubectl("--namespace", place.namespace, "logs", pod["metadata"]["name"], "--container=app")
 
 
 def _rows(place: Place, query: str) -> Any:

@@ -80,17 +80,12 @@ class Colours:
                 self.clock.pause(_EVERY)
         yield StepEvent(colour, "ready", f"{len(hurried)} pods take events and jobs", 0.0)
 
-    def drain(self, objects: Sequence[Object], colour: Colour) -> list[Object]:
-        """Have the colour's pods end, which is how they finish what runs, and idle ones take their place.
-
-        Gives the Deployments to wait for.
-        """
+    def drain(self, objects: Sequence[Object], colour: Colour) -> None:
+        """Have the colour's pods end, which is how they finish what runs, and idle ones take their place; doesn't wait."""
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
         annotated = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: stamp}}}}}
-        found = [dict(item) for item in deployments_of(objects, colour)]
-        for item in found:
+        for item in deployments_of(objects, colour):
             self.kube.patch(DEPLOYMENTS, str(item["metadata"]["name"]), annotated)
-        return found
 
     def _idle(self, colour: Colour, reach: Reach, token: str, hurried: set[str]) -> list[str]:
         """The pods of the colour whose sidecars do not take calls for them yet."""
@@ -104,7 +99,6 @@ class Colours:
             self.kube.patch(PODS, name, {"metadata": {"annotations": annotation}})
             hurried.add(name)
         return [pod["metadata"]["name"] for pod in pods if not _is_on(reach, pod, token)]
-
 
 
 def _is_on(reach: Reach, pod: Object, token: str) -> bool:
