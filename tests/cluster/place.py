@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -64,6 +67,37 @@ class Place:
         wanted = {"app.kubernetes.io/component": component, **labels}
         selector = ",".join(f"{name}={value}" for name, value in wanted.items())
         return list(self.cluster.get("--namespace", self.namespace, "pods", f"--selector={selector}")["items"])
+
+    @contextmanager
+    def elsewhere(self, name: str) -> Iterator[Place]:
+        """Another namespace with the same database and broker, in which nothing is deployed."""
+        namespace = f"{self.namespace}-{name}"
+        other = replace(self, namespace=namespace, shell=Shell(self.shell.folder / name, self.shell.kubeconfig))
+        other.shell.folder.mkdir()
+        files = [str(self.shell.folder / "values.yaml"), str(other.shell.folder / "more.yaml")]
+        other.shell.write(
+            there={"kind": "kubernetes", "context": self.cluster.context, "namespace": namespace, "values": files}
+        )
+        other.change()
+        try:
+            yield other
+        finally:
+            self.cluster.run("delete", "namespace", namespace, "--wait=false")
+
+    @contextmanager
+    def interrupted(self, *arguments: str, by: signal.Signals) -> Iterator[subprocess.Popen[str]]:
+        """The command, begun; it gets the signal at the end of a block, and has ended afterwards."""
+        command = [sys.executable, "-m", "todoctl", "-e", "there", *arguments]
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(
+            command, env=self.shell.environ, cwd="/", start_new_session=True, text=True, **pipes
+        ) as process:
+            try:
+                yield process
+            finally:
+                # A terminal signals all of them, and so does whoever kills a job.
+                os.killpg(process.pid, by)
+                process.communicate(timeout=300)
 
     def with_image(self, name: str, service: str, **change: Any) -> str:
         """A tag that differs in the image of one service."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,12 +86,8 @@ def test_a_colour_that_does_not_start_is_taken_away(place: Place) -> None:
 def test_killed_before_the_switch(place: Place) -> None:
     """Green waits, idle; unlock takes it away."""
     place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "warning"})
-    command = [sys.executable, "-m", "todoctl", "-e", "there", "deploy", "--strategy", "blue-green"]
-    with subprocess.Popen(command, env=place.shell.environ, cwd="/", start_new_session=True) as process:
-        try:
-            until(lambda: _names(place, "green"), "green's pods", seconds=120)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
+    with place.interrupted("deploy", "--strategy", "blue-green", by=signal.SIGKILL):
+        until(lambda: _names(place, "green"), "green's pods", seconds=120)
     assert "unlock" in place.run("deploy", code=RefusedError.exit_code).err
     place.run("unlock")
     until(lambda: not _names(place, "green"), "green's pods have ended", seconds=120)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +16,6 @@ from tests.cluster import load
 from tests.cluster.deployment import Images
 from tests.cluster.kube import Cluster, until
 from tests.cluster.place import Place, nothing_deployed
-from tests.cluster.shell import Shell
 from tests.cluster.variants import migration
 from tests.helm import Chart
 from todoctl.core.events import REMINDERS
@@ -136,12 +131,8 @@ def test_a_killed_deploy_is_told_and_unlocked(place: Place) -> None:
     """Helm leaves its release pending: deploy and rollback refuse, unlock brings back what ran."""
     before = place.running()["revision"]
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "warning"})
-    command = [sys.executable, "-m", "todoctl", "-e", "there", "deploy"]
-    with subprocess.Popen(command, env=place.shell.environ, cwd="/", start_new_session=True) as process:
-        try:
-            until(lambda: _pending(place), "Helm is in the middle of it", seconds=120)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
+    with place.interrupted("deploy", by=signal.SIGKILL):
+        until(lambda: _pending(place, "upgrade"), "Helm is in the middle of it", seconds=120)
     assert place.history()[-1]["state"] == "pending-upgrade"
     for refused in ("deploy", "rollback"):
         assert "unlock" in place.run(refused, code=RefusedError.exit_code).err
@@ -193,21 +184,36 @@ def test_going_back(place: Place) -> None:
 
 def test_a_first_release_that_fails_is_removed(place: Place, crashing: str) -> None:
     """Nothing ran before, so nothing runs afterwards; its namespace and its evidence stay."""
-    namespace = f"{place.namespace}-first"
-    other = replace(place, namespace=namespace, shell=Shell(place.shell.folder / "first", place.shell.kubeconfig))
-    other.shell.folder.mkdir()
-    files = [str(place.shell.folder / "values.yaml"), str(other.shell.folder / "more.yaml")]
-    other.shell.write(
-        there={"kind": "kubernetes", "context": place.cluster.context, "namespace": namespace, "values": files}
-    )
-    other.change(kubernetes__images__tag=crashing)
-    try:
+    with place.elsewhere("first") as other:
+        other.change(kubernetes__images__tag=crashing)
         failed = other.run("deploy", code=TodoctlError.exit_code)
         assert "it was removed" in failed.err
-        assert not place.cluster.get("--namespace", namespace, "deployments")["items"]
+        assert not _deployments(other)
         assert list((other.shell.folder / "home" / "there" / "evidence").iterdir())
-    finally:
-        place.cluster.run("delete", "namespace", namespace, "--wait=false")
+
+
+def test_a_killed_first_release_is_removed_by_unlock(place: Place) -> None:
+    """There is nothing to go back to; afterwards a deploy begins anew."""
+    with place.elsewhere("killed") as other:
+        with other.interrupted("deploy", by=signal.SIGKILL):
+            until(lambda: _pending(other, "install") or _deployments(other), "Helm has begun", seconds=120)
+        assert other.history()[-1]["state"] == "pending-install"
+        assert "unlock" in other.run("deploy", code=RefusedError.exit_code).err
+        other.run("unlock")
+        assert not _deployments(other)
+        assert [item["state"] for item in other.history()] == ["failed"]
+
+
+def test_an_interrupted_deploy_goes_back(place: Place) -> None:
+    """Ctrl-C: exit 130, after what ran before runs again."""
+    before = place.running()
+    place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "debug"})
+    with place.interrupted("deploy", by=signal.SIGINT) as process:
+        until(lambda: place.history()[-1]["state"] == "pending-upgrade", "pods are made", seconds=120)
+    assert process.returncode == 130
+    assert [item["state"] for item in place.history()][-2:] == ["failed", "deployed"]
+    assert place.running()["returns_to"] == before["revision"]
+    place.run("smoke")
 
 
 def test_back_over_a_migration_that_only_adds(place: Place) -> None:
@@ -239,8 +245,12 @@ def _only(place: Place, component: str, wanted: set[str]) -> set[str]:
     return found if found == wanted else set()
 
 
-def _pending(place: Place) -> list[dict[str, Any]]:
+def _pending(place: Place, what: str) -> list[dict[str, Any]]:
     with suppress(json.JSONDecodeError):
-        selector = "--selector=owner=helm,status=pending-upgrade"
+        selector = f"--selector=owner=helm,status=pending-{what}"
         return list(place.cluster.get("--namespace", place.namespace, "secrets", selector)["items"])
     return []
+
+
+def _deployments(place: Place) -> list[dict[str, Any]]:
+    return list(place.cluster.get("--namespace", place.namespace, "deployments")["items"])

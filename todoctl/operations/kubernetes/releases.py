@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from todoctl.adapters import chart
@@ -13,6 +13,7 @@ from todoctl.adapters.kube.api import ForbiddenError, Kube
 from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, JOBS, LEASES, NAMESPACES, PODS, SECRETS
 from todoctl.adapters.whoami import whoami
 from todoctl.core import releases as rules
+from todoctl.core.colours import other
 from todoctl.core.manifests import image_differences, images_of, manifest_differences
 from todoctl.core.release_diff import Difference, differences, migration_differences
 from todoctl.core.releases import Manifest, Migration, Obstacle, Release
@@ -121,6 +122,10 @@ class ClusterReleases:
         plan = self._plan(candidate, None, head, tuple(found))
         if plan.differences:
             candidate = candidates.by_strategy(self.revisions, self.settings.chart, self.files, candidate, strategy)
+        if candidate.beside:
+            words = f"{candidate.colour} is made ready beside {other(candidate.colour)}, then switched to"
+            switch = Difference("manifests", "colour", "changed", "low", words)
+            plan = replace(plan, differences=(*plan.differences, switch))
         yield ClusterChange(self.revisions, plan, candidate)
 
     @contextmanager
