@@ -100,7 +100,7 @@ class ClusterChange:
         yield StepEvent("helm", "starting", f"applies revision {release.revision}", 0.0)
         yield StepEvent("helm", "ready", self._apply(release, candidate.upgrade), 0.0)
         if before != candidate.colour:
-            self.revisions.colours.drain(candidate.objects, before)
+            yield from self.revisions.colours.drain(candidate.objects, before)
         yield from self.revisions.wait(candidate.objects)
 
     def _proven(self, prove: Proof) -> Iterator[StepEvent]:

@@ -20,6 +20,7 @@ from todoctl.operations.kubernetes.platform import ClusterPlatform
 from todoctl.operations.kubernetes.pods import CHART, cluster_values
 from todoctl.operations.kubernetes.reach import Reach
 from todoctl.operations.kubernetes.restart import RESTARTED
+from todoctl.operations.kubernetes.rollout import Rollout
 from todoctl.operations.operators.site import Clock
 from todoctl.operations.steps import StepEvent
 
@@ -80,12 +81,17 @@ class Colours:
                 self.clock.pause(_EVERY)
         yield StepEvent(colour, "ready", f"{len(hurried)} pods take events and jobs", 0.0)
 
-    def drain(self, objects: Sequence[Object], colour: Colour) -> None:
-        """Have the colour's pods end, which is how they finish what runs, and idle ones take their place; doesn't wait."""
+    def drain(self, objects: Sequence[Object], colour: Colour) -> Iterator[StepEvent]:
+        """Have the colour's pods end, which is how they finish what runs, and idle ones take their place.
+
+        One service after the other, so that there is room to spare for those that work.
+        """
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
         annotated = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: stamp}}}}}
+        since = self.clock.now()
         for item in deployments_of(objects, colour):
             self.kube.patch(DEPLOYMENTS, str(item["metadata"]["name"]), annotated)
+            yield from Rollout(self.kube, self.clock, [dict(item)], since).wait(seconds=self.seconds)
 
     def _idle(self, colour: Colour, reach: Reach, token: str, hurried: set[str]) -> list[str]:
         """The pods of the colour whose sidecars do not take calls for them yet."""

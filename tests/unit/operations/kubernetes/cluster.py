@@ -16,7 +16,7 @@ from todoctl.core.operators import merged
 
 Object = dict[str, Any]
 NAMESPACE = "todo"
-_PLURALS = {"configmaps", "pods", "services", "secrets", "deployments", "ingresses", "nodes"}
+_PLURALS = {"configmaps", "statefulsets", "pods", "services", "secrets", "deployments", "ingresses", "nodes"}
 
 
 @dataclass

@@ -15,7 +15,7 @@ import pytest
 from tests.unit.operations.kubernetes.cluster import NAMESPACE, FakeCluster, pod
 from tests.unit.sites import CHART
 from todoctl.adapters.chart import read_values
-from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS
+from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS, REPLICA_SETS, SECRETS
 from todoctl.errors import RefusedError, WaitTimeoutError
 from todoctl.operations.kubernetes.colours import Colours, active
 from todoctl.operations.kubernetes.platform import ClusterPlatform
@@ -159,13 +159,33 @@ def test_a_way_back_needs_its_pods(cluster: FakeCluster) -> None:
 
 
 def test_draining_replaces_the_pods_of_one_colour(cluster: FakeCluster) -> None:
-    """By the annotation that every restart has."""
-    both = colours(cluster, Sidecars(cluster))
-    objects = [deployment("api", "blue"), deployment("api-green", "green")]
-    both.drain(objects, "blue")
-    blue, green = (cluster.objects[DEPLOYMENTS.path(NAMESPACE, name)]["spec"] for name in ("api", "api-green"))
-    assert "kubectl.kubernetes.io/restartedAt" in blue["template"]["metadata"]["annotations"]
-    assert "template" not in green
+    """One service after the other, by the annotation that every restart has; each is waited for before the next."""
+    objects = [deployment("api", "blue"), deployment("auth", "blue"), deployment("api-green", "green")]
+    done = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+    touched: list[str] = []
+
+    def restart(found: Object) -> None:
+        name, colour = str(found["metadata"]["name"]), found["metadata"]["labels"]["colour"]
+        assert found["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"]
+        touched.append(name)
+        found |= {"status": done}
+        cluster.add(PODS, owned(of(colour, pod(f"{name}-new", "api")), f"{name}-set"))
+
+    for name in ("api", "auth"):
+        found = {**deployment(name, "blue"), "spec": {"replicas": 1}, "status": {}}
+        found["metadata"] |= {"uid": name, "generation": 1}
+        cluster.add(DEPLOYMENTS, found)
+        cluster.add(REPLICA_SETS, owned({"metadata": {"name": name, "uid": f"{name}-set"}}, name))
+    cluster.on_patch = restart
+    events = list(colours(cluster, Sidecars(cluster)).drain(objects, "blue"))
+    assert touched == ["api", "auth"]
+    assert [(event.name, event.state) for event in events] == [("api", "ready"), ("auth", "ready")]
+
+
+def owned(item: Object, uid: str) -> Object:
+    """By a Deployment or its ReplicaSet."""
+    item["metadata"]["ownerReferences"] = [{"uid": uid}]
+    return item
 
 
 def test_the_idle_colours_pods_do_not_count(cluster: FakeCluster) -> None:
