@@ -107,8 +107,10 @@ class Revisions:
 
     def crossing(self, objects: Sequence[Object], values: Values) -> Iterator[StepEvent]:
         """Switch the colour of these objects on where another one runs now; Services may lead to it then."""
-        if active_colour(objects) != active(self.kube):
-            yield from self.colours.switch_on(active_colour(objects), values)
+        wanted, now = active_colour(objects), active(self.kube)
+        if wanted != now:
+            self.colours.as_many(objects, wanted, now)
+            yield from self.colours.switch_on(wanted, values)
 
     def wait(self, objects: Sequence[Object]) -> Iterator[StepEvent]:
         """Wait until everything of a release is ready."""
