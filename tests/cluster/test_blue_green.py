@@ -23,6 +23,13 @@ pytestmark = pytest.mark.slow
 _GROUPS = ("audit", "notification", "recurring")
 _ASK = "import httpx; print(httpx.get('http://127.0.0.1:{port}/workz').status_code)"
 
+# A recurring that takes every event and makes nothing of it.
+_FORGETFUL = """from services.recurring import __main__, app
+
+app.successor_of = lambda event: None
+__main__.main()
+"""
+
 
 @pytest.fixture(scope="module")
 def place(
@@ -81,6 +88,23 @@ def test_a_colour_that_does_not_start_is_taken_away(place: Place) -> None:
     assert _names(place, "blue") == before
     until(lambda: not _names(place, "green"), "green's pods have ended", seconds=120)
     assert place.running()["colour"] == "blue"
+
+
+def test_one_that_is_found_bad_after_the_switch_goes_back(place: Place, chart: Chart) -> None:
+    """Its preview is fine, for blue makes the next task; then green does not, and what ran runs again without a failed request."""
+    files = {"/app/services/recurring/forgetful.py": _FORGETFUL}
+    tag = place.with_image("forgets", "recurring", command="python -m services.recurring.forgetful", files=files)
+    image = place.image("api").replace("todo-api", "todo-migrations")
+    runs = place.running()["revision"]
+    place.change(kubernetes__images__tag=tag)
+    with load.running(place.cluster, chart, place.namespace, image, rate=50) as seen:
+        failed = place.run("deploy", "--strategy", "blue-green", code=TodoctlError.exit_code)
+        assert "next occurrence" in failed.err
+        assert f"release {runs} runs again" in failed.err
+        assert _taking(place) == {"blue"}
+    assert (seen.told["failed"], seen.told["lost"]) == ([], 0)
+    assert [item["state"] for item in place.history()][-3:] == ["failed", "failed", "deployed"]
+    place.run("smoke")
 
 
 def test_killed_before_the_switch(place: Place) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from todoctl.adapters import sidecar
 from todoctl.adapters.helm import Object
-from todoctl.adapters.kube.api import Kube
+from todoctl.adapters.kube.api import ForbiddenError, Kube
 from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS
 from todoctl.core.colours import CONFIG, LABEL, Colour, deployments_of, said_active
 from todoctl.core.pod_trouble import is_ready
@@ -100,9 +100,11 @@ class Colours:
         if not pods:
             raise RefusedError(f"no pod of {colour} is ready", hint="todoctl deploy --strategy blue-green")
         for name in {str(pod["metadata"]["name"]) for pod in pods} - hurried:
-            # A changed pod is looked at by its kubelet at once, and then sees the new ConfigMap; else within a minute.
+            # A changed pod is looked at by its kubelet at once, and then sees the new ConfigMap; else, or where we may not
+            # change pods, within a minute.
             annotation = {_SWITCHED: datetime.now(UTC).isoformat(timespec="milliseconds")}
-            self.kube.patch(PODS, name, {"metadata": {"annotations": annotation}})
+            with suppress(ForbiddenError):
+                self.kube.patch(PODS, name, {"metadata": {"annotations": annotation}})
             hurried.add(name)
         return [pod["metadata"]["name"] for pod in pods if not _is_on(reach, pod, token)]
 
