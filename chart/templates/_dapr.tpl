@@ -172,6 +172,11 @@ spec:
     {{- else if $collector.address }}
     otel: {endpointAddress: {{ $collector.address | quote }}, isSecure: {{ $collector.secure }}, protocol: {{ $collector.protocol }}}
     {{- end }}
+  # Services of our own, which lead to one colour: with two Deployments of one app id Dapr turns its own back and forth.
+  nameResolution:
+    component: kubernetes
+    version: v1
+    configuration: {template: {{ "{{.ID}}-sidecar.{{.Namespace}}.svc:{{.Port}}" | quote }}}
   # A label for each path would give a series for each task.
   metrics: {enabled: true, http: {increasedCardinality: false}}
   secrets:

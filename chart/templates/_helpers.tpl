@@ -14,6 +14,16 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
+{{/* The colour whose pods this release describes: the active one's, unless another is made beside it. */}}
+{{- define "todo.colour" -}}
+{{- .Values.kubernetes.colours.renders | default .Values.kubernetes.colours.active -}}
+{{- end }}
+
+{{/* The name of what a colour has of its own; blue's is the service's. dict "root" $ "name" NAME. */}}
+{{- define "todo.ofColour" -}}
+{{- .name -}}{{- if ne (include "todo.colour" .root) "blue" -}}-{{ include "todo.colour" .root }}{{- end -}}
+{{- end }}
+
 {{/* How the pods of a service run, as YAML: its own settings over those of `default`. dict "root" $ "service" NAME. */}}
 {{- define "todo.workload" -}}
 {{- $workload := deepCopy .root.Values.kubernetes.workloads.default -}}

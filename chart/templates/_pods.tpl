@@ -29,6 +29,13 @@ dapr.io/env: GOMEMLIMIT={{ include "todo.goMemory" .workload.sidecar.limits.memo
 # Told to stop, it stops reading topics at once and serves the service until that is done.
 dapr.io/block-shutdown-duration: {{ include "todo.serviceSeconds" .workload }}s
 dapr.io/graceful-shutdown-seconds: {{ int $sidecars.shutdownSeconds | quote }}
+# The idle colour answers "no" there: its sidecar takes no events, no jobs and no calls until it is switched on. An answer that
+# comes late never turns it off again, because 1.16 counts failures without end.
+dapr.io/enable-app-health-check: "true"
+dapr.io/app-health-check-path: /workz
+dapr.io/app-health-probe-interval: "1"
+dapr.io/app-health-probe-timeout: "1000"
+dapr.io/app-health-threshold: "1000000000"
 # One space keeps the injector from filling an address in: nobody has actors, and few have jobs.
 dapr.io/placement-host-address: " "
 {{- if not .service.jobs }}
@@ -65,6 +72,7 @@ checksum/secrets: {{ include "todo.secretsChecksum" .root }}
 - {name: PUBSUB_NAME, value: {{ $values.dapr.pubsub.name }}}
 - {name: STATE_STORE_NAME, value: {{ $values.dapr.statestore.name }}}
 - {name: SECRET_STORE_NAME, value: {{ $values.dapr.secretstore.name }}}
+- {name: COLOUR_FILE, value: /etc/todo/colours/{{ include "todo.colour" .root }}}
 - {name: DRAIN_SECONDS, value: {{ int .workload.drainSeconds | quote }}}
 - {name: GRACEFUL_SECONDS, value: {{ int .workload.gracefulSeconds | quote }}}
 {{ include "todo.secretVariable" (dict "root" .root "name" "DAPR_API_TOKEN" "secret" "daprToken" "key" "token") }}

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -29,6 +29,8 @@ from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
 from services.common.tokens import TokenVerifier
 from services.common.webapp import make_app, sidecar_check
+
+_LOOK_SECONDS = 0.5
 
 
 def utc_now() -> datetime:
@@ -58,7 +60,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with sidecar.opened(), _running(relay.run(), upkeep.run(), reminders.run(), alarms.run()):
+        async with sidecar.opened(), _running(alarms.run(), _at_work(settings, relay, upkeep, reminders)):
             yield
         await database.aclose()
 
@@ -68,6 +70,7 @@ def create_app(
         checks={"database": database_check(database), "sidecar": sidecar_check(sidecar)},
         lifespan=lifespan,
         openapi=settings.openapi,
+        takes_work=settings.takes_work,
     )
     # A path with a slash too many is another path, not a redirect.
     app.router.redirect_slashes = False
@@ -84,6 +87,18 @@ def create_app(
     app.include_router(make_router(settings))
     app.include_router(make_job_router(settings, reminders.wake))
     return app
+
+
+class _Worker(Protocol):
+    async def run(self) -> None:
+        """Work for ever."""
+
+
+async def _at_work(settings: ServiceSettings, *workers: _Worker) -> None:
+    """Have all of them work once this process may, which the idle colour of a release may not."""
+    while not settings.takes_work():  # noqa: ASYNC110 - a file's change is no event here
+        await asyncio.sleep(_LOOK_SECONDS)
+    await asyncio.gather(*(worker.run() for worker in workers))
 
 
 @asynccontextmanager

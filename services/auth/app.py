@@ -46,7 +46,14 @@ def create_app(
         await database.aclose()
 
     checks = {"database": database_check(database), "sidecar": sidecar_check(sidecar)}
-    app = make_app(title="auth", registry=registry, checks=checks, lifespan=lifespan, openapi=settings.openapi)
+    app = make_app(
+        title="auth",
+        registry=registry,
+        checks=checks,
+        lifespan=lifespan,
+        openapi=settings.openapi,
+        takes_work=settings.takes_work,
+    )
     app.state.verifier = TokenVerifier(
         keys, issuer=settings.token_issuer, audience=settings.token_audience, clock=clock
     )

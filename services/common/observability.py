@@ -17,7 +17,7 @@ from services.common.problems import Problem, render
 _log = logging.getLogger("services.http")
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+_QUIET = frozenset({"/healthz", "/readyz", "/workz", "/metrics"})
 
 
 class HttpMetrics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 _NEEDED = ("SERVICE_NAME", "PORT", "DAPR_HTTP_PORT", "DAPR_API_TOKEN", "APP_API_TOKEN")
@@ -37,6 +38,17 @@ class ServiceSettings:
     graceful_seconds: int = 3
     shares_port: bool = False
     openapi: bool = False
+    colour_file: str = ""
+
+    def takes_work(self) -> bool:
+        """Whether it may take events and jobs: not while it is the idle colour of a release.
+
+        The colour's file says so, and changes while the process runs; without one there are no colours.
+        """
+        try:
+            return not self.colour_file or Path(self.colour_file).read_text().strip() == "on"
+        except OSError:
+            return False
 
     @property
     def needed_database_url(self) -> str:
@@ -79,6 +91,7 @@ class ServiceSettings:
             graceful_seconds=int(number(environ, "GRACEFUL_SECONDS", cls.graceful_seconds)),
             shares_port=_one_of("SHARE_PORT", environ.get("SHARE_PORT") or "no", ("yes", "no")) == "yes",
             openapi=_one_of("OPENAPI", environ.get("OPENAPI") or "off", ("on", "off")) == "on",
+            colour_file=environ.get("COLOUR_FILE", ""),
         )
 
 

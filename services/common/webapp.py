@@ -53,10 +53,11 @@ def make_app(
     lifespan: Lifespan | None = None,
     body_limit: int = BODY_LIMIT,
     openapi: bool = False,
+    takes_work: Callable[[], bool] = lambda: True,
 ) -> FastAPI:
-    """An application with /healthz, /readyz (503 with what `checks` miss) and /metrics, ready for routes.
+    """An application with /healthz, /readyz (503 with what `checks` miss), /workz and /metrics, ready for routes.
 
-    With `openapi` it describes itself at /openapi.json.
+    With `openapi` it describes itself at /openapi.json. Its sidecar takes events and jobs only while `takes_work`.
     """
     app = FastAPI(
         title=title,
@@ -75,6 +76,7 @@ def make_app(
     app.add_middleware(BodyLimitMiddleware, limit=body_limit)
     app.add_middleware(ObservabilityMiddleware, metrics=HttpMetrics(registry))
     _add_health(app, registry, checks)
+    _add_work(app, takes_work)
     serve_openapi(app, is_on=openapi)
     return app
 
@@ -101,6 +103,14 @@ def _add_health(app: FastAPI, registry: CollectorRegistry, checks: Mapping[str, 
         if not _FORWARDED.isdisjoint(request.headers.keys()):
             raise HTTPException(404)
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _add_work(app: FastAPI, takes_work: Callable[[], bool]) -> None:
+    @app.get("/workz", include_in_schema=False)
+    async def workz() -> Response:
+        """Tell the sidecar whether to take events and jobs for us, and calls of other services."""
+        on = takes_work()
+        return JSONResponse({"status": "on" if on else "idle"}, 200 if on else 503)
 
 
 def sidecar_check(sidecar: Sidecar) -> Check:

@@ -66,6 +66,7 @@ def create_app(
         lifespan=lifespan,
         body_limit=EVENT_BODY_LIMIT,
         openapi=settings.openapi,
+        takes_work=settings.takes_work,
     )
     guard = Depends(require_app_token(settings.app_api_token))
     endpoint = BulkRoute(consumer).endpoint

@@ -55,6 +55,7 @@ def create_app(*, settings: ServiceSettings, sidecar: Sidecar, clock: Clock, reg
         lifespan=lifespan,
         body_limit=EVENT_BODY_LIMIT,
         openapi=settings.openapi,
+        takes_work=settings.takes_work,
     )
     guard = Depends(require_app_token(settings.app_api_token))
     path, name = "/events/task-events", "receive_task_events"

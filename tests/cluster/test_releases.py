@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 from confluent_kafka.admin import AdminClient
 
-from tests.cluster import deployment, load, outside
+from tests.cluster import load
 from tests.cluster.deployment import Images
 from tests.cluster.kube import Cluster, until
-from tests.cluster.shell import Shell
-from tests.cluster.variants import migration, variant
-from tests.helm import Chart, merged, nested
-from tests.program import Ended
-from todoctl.adapters.chart import read_values
+from tests.cluster.place import Place, nothing_deployed
+from tests.cluster.variants import migration
+from tests.helm import Chart
 from todoctl.core.events import REMINDERS
 from todoctl.errors import RefusedError, TodoctlError, UsageError
 
@@ -33,46 +26,6 @@ pytestmark = pytest.mark.slow
 
 
 ADDS = migration(5, "CREATE TABLE api.test_more (id bigint)")
-
-
-@dataclass(frozen=True)
-class Place:
-    """An environment in a namespace of its own, whose values a test may change."""
-
-    cluster: Cluster
-    images: Images
-    outside: outside.Outside
-    namespace: str
-    shell: Shell
-
-    def change(self, **values: Any) -> None:
-        """Other values from now on, laid over those of the beginning; a key is dotted, with _ for the dot."""
-        over = merged({}, *(nested(key.replace("__", "."), value) for key, value in values.items()))
-        (self.shell.folder / "more.yaml").write_text(yaml.safe_dump(over))
-
-    def run(self, *arguments: str, code: int | None = 0, seconds: float = 600) -> Ended:
-        """todoctl, ended with an exit code."""
-        ended = self.shell.run(*arguments, environment="there", seconds=seconds)
-        assert code is None or ended.code == code, f"{arguments}: {ended.code}\n{ended.out}\n{ended.err}"
-        return ended
-
-    def history(self) -> list[dict[str, Any]]:
-        """Every release."""
-        return list(self.run("history", "-o", "json").json())
-
-    def running(self) -> dict[str, Any]:
-        """The one that says that it runs."""
-        (found,) = [item for item in self.history() if item["state"] == "deployed"]
-        return found
-
-    def image(self, service: str) -> str:
-        """The image that a service's newest pods have."""
-        found = self.cluster.get("--namespace", self.namespace, "deployment", service)
-        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
-
-    def with_image(self, name: str, service: str, **change: Any) -> str:
-        """A tag that differs in the image of one service."""
-        return variant(self.cluster, self.images.tag, name, service, **change)
 
 
 @pytest.fixture(scope="module")
@@ -84,27 +37,8 @@ def place(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Place]:
     """An environment with nothing deployed; database and broker are outside, and a topic is missing there."""
-    folder, namespace = tmp_path_factory.mktemp("releases"), f"todo-releases-{uuid4().hex[:6]}"
-    shell = Shell(folder, str(cluster.kubeconfig or os.environ.get("KUBECONFIG", "")))
-    with outside.running(deployment.HOST, read_values(chart.folder), namespace) as where:
-        admin = AdminClient({"bootstrap.servers": where.brokers_here})
-        admin.delete_topics([REMINDERS])[REMINDERS].result(30)
-        (folder / "values.yaml").write_text(yaml.safe_dump(deployment.values(where, service_images)))
-        files = [str(folder / name) for name in ("values.yaml", "more.yaml")]
-        shell.write(
-            there={
-                "kind": "kubernetes",
-                "context": cluster.context,
-                "namespace": namespace,
-                "values": files,
-            }
-        )
-        found = Place(cluster, service_images, where, namespace, shell)
-        found.change()
-        try:
-            yield found
-        finally:
-            cluster.run("delete", "namespace", namespace, "--wait=false")
+    with nothing_deployed(cluster, chart, service_images, tmp_path_factory.mktemp("releases")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +111,7 @@ def test_an_image_that_is_not_there_changes_nothing(place: Place) -> None:
 
 def test_a_failing_migration_never_reaches_the_services(place: Place) -> None:
     """New pods wait for a schema that does not come; the old ones serve on, and what the migration said is shown."""
-    pods = {pod["metadata"]["name"] for pod in _pods(place, "api")}
+    pods = {pod["metadata"]["name"] for pod in place.pods("api")}
     tag = place.with_image("divides", "migrations", files=migration(5, "SELECT 1/0"))
     place.change(kubernetes__images__tag=tag, kubernetes__migration__revision="0005")
     failed = place.run("deploy", code=TodoctlError.exit_code)
@@ -197,12 +131,8 @@ def test_a_killed_deploy_is_told_and_unlocked(place: Place) -> None:
     """Helm leaves its release pending: deploy and rollback refuse, unlock brings back what ran."""
     before = place.running()["revision"]
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "warning"})
-    command = [sys.executable, "-m", "todoctl", "-e", "there", "deploy"]
-    with subprocess.Popen(command, env=place.shell.environ, cwd="/", start_new_session=True) as process:
-        try:
-            until(lambda: _pending(place), "Helm is in the middle of it", seconds=120)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
+    with place.interrupted("deploy", by=signal.SIGKILL):
+        until(lambda: _pending(place, "upgrade"), "Helm is in the middle of it", seconds=120)
     assert place.history()[-1]["state"] == "pending-upgrade"
     for refused in ("deploy", "rollback"):
         assert "unlock" in place.run(refused, code=RefusedError.exit_code).err
@@ -254,21 +184,36 @@ def test_going_back(place: Place) -> None:
 
 def test_a_first_release_that_fails_is_removed(place: Place, crashing: str) -> None:
     """Nothing ran before, so nothing runs afterwards; its namespace and its evidence stay."""
-    namespace = f"{place.namespace}-first"
-    other = replace(place, namespace=namespace, shell=Shell(place.shell.folder / "first", place.shell.kubeconfig))
-    other.shell.folder.mkdir()
-    files = [str(place.shell.folder / "values.yaml"), str(other.shell.folder / "more.yaml")]
-    other.shell.write(
-        there={"kind": "kubernetes", "context": place.cluster.context, "namespace": namespace, "values": files}
-    )
-    other.change(kubernetes__images__tag=crashing)
-    try:
+    with place.elsewhere("first") as other:
+        other.change(kubernetes__images__tag=crashing)
         failed = other.run("deploy", code=TodoctlError.exit_code)
         assert "it was removed" in failed.err
-        assert not place.cluster.get("--namespace", namespace, "deployments")["items"]
+        assert not _deployments(other)
         assert list((other.shell.folder / "home" / "there" / "evidence").iterdir())
-    finally:
-        place.cluster.run("delete", "namespace", namespace, "--wait=false")
+
+
+def test_a_killed_first_release_is_removed_by_unlock(place: Place) -> None:
+    """There is nothing to go back to; afterwards a deploy begins anew."""
+    with place.elsewhere("killed") as other:
+        with other.interrupted("deploy", by=signal.SIGKILL):
+            until(lambda: _pending(other, "install") or _deployments(other), "Helm has begun", seconds=120)
+        assert other.history()[-1]["state"] == "pending-install"
+        assert "unlock" in other.run("deploy", code=RefusedError.exit_code).err
+        other.run("unlock")
+        assert not _deployments(other)
+        assert [item["state"] for item in other.history()] == ["failed"]
+
+
+def test_an_interrupted_deploy_goes_back(place: Place) -> None:
+    """Ctrl-C: exit 130, after what ran before runs again."""
+    before = place.running()
+    place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "debug"})
+    with place.interrupted("deploy", by=signal.SIGINT) as process:
+        until(lambda: place.history()[-1]["state"] == "pending-upgrade", "pods are made", seconds=120)
+    assert process.returncode == 130
+    assert [item["state"] for item in place.history()][-2:] == ["failed", "deployed"]
+    assert place.running()["returns_to"] == before["revision"]
+    place.run("smoke")
 
 
 def test_back_over_a_migration_that_only_adds(place: Place) -> None:
@@ -295,18 +240,17 @@ def test_no_way_back_behind_a_contract(place: Place) -> None:
     assert place.running()["schema_revision"] == "0006"
 
 
-def _pods(place: Place, component: str) -> list[dict[str, Any]]:
-    selector = f"app.kubernetes.io/component={component}"
-    return list(place.cluster.get("--namespace", place.namespace, "pods", f"--selector={selector}")["items"])
-
-
 def _only(place: Place, component: str, wanted: set[str]) -> set[str]:
-    found = {pod["metadata"]["name"] for pod in _pods(place, component)}
+    found = {pod["metadata"]["name"] for pod in place.pods(component)}
     return found if found == wanted else set()
 
 
-def _pending(place: Place) -> list[dict[str, Any]]:
+def _pending(place: Place, what: str) -> list[dict[str, Any]]:
     with suppress(json.JSONDecodeError):
-        selector = "--selector=owner=helm,status=pending-upgrade"
+        selector = f"--selector=owner=helm,status=pending-{what}"
         return list(place.cluster.get("--namespace", place.namespace, "secrets", selector)["items"])
     return []
+
+
+def _deployments(place: Place) -> list[dict[str, Any]]:
+    return list(place.cluster.get("--namespace", place.namespace, "deployments")["items"])

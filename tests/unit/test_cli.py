@@ -83,6 +83,7 @@ CODES = [
     (["-e", "cloud", "db", "status"], 2, "there is no kubeconfig"),
     (["-e", "cloud", "trace", "42"], 2, "there is no kubeconfig"),
     (["deploy"], 3, "the environment 'local' is not up"),
+    (["deploy", "--strategy", "blue-green"], 2, "has no colours"),
     (["diff"], 3, "the environment 'local' is not up"),
     (["diff", "1"], 3, "is not up"),
     (["diff", "0"], 2, "REVISION"),

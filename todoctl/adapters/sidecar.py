@@ -51,6 +51,16 @@ def stored(port: int, token: str, store: str, key: str) -> dict[str, Any] | None
             raise EndpointError(f"the sidecar on port {port} did not tell its state: {error}") from error
 
 
+def takes_calls(port: int, token: str, app_id: str) -> bool:
+    """Whether the sidecar passes calls on to its own app: not while the app's health says that it takes no work."""
+    url = f"http://127.0.0.1:{port}/v1.0/invoke/{app_id}/method/healthz"
+    with _client() as client:
+        try:
+            return client.get(url, headers={"dapr-api-token": token}).is_success
+        except httpx.HTTPError:
+            return False
+
+
 def answers(url: str) -> str | None:
     """None when `url` answers with 2xx; otherwise what it said."""
     with _client() as client:

@@ -82,8 +82,11 @@ def platform(ctx: typer.Context) -> Platform:
 
 
 @contextmanager
-def opened(current: Settings, chart: Values) -> Iterator[Platform]:
-    """The platform of an environment that runs with these values, for the length of a block."""
+def opened(current: Settings, chart: Values, *, preview: bool = False) -> Iterator[Platform]:
+    """The platform of an environment that runs with these values, for the length of a block.
+
+    With `preview` its services are those of the idle colour, which only a cluster has.
+    """
     found: Platform
     if current.environment.kind == "local":
         from todoctl.operations.local.platform import LocalPlatform
@@ -92,7 +95,7 @@ def opened(current: Settings, chart: Values) -> Iterator[Platform]:
     else:
         from todoctl.operations.kubernetes.platform import ClusterPlatform
 
-        found = ClusterPlatform(current, chart, os.environ)
+        found = ClusterPlatform(current, chart, os.environ, preview=preview)
     try:
         yield found
     finally:
@@ -148,8 +151,8 @@ def releases(ctx: typer.Context, *, seconds: float, files: Sequence[Path] = ()) 
 def proof(current: Settings) -> Proof:
     """Plays the smoke chain against what runs by then, and says how it went."""
 
-    def prove(now: Values) -> str:
-        links = list(smoke_links(current, now))
+    def prove(values: Values, *, preview: bool = False) -> str:
+        links = list(smoke_links(current, values, preview=preview))
         return f"{len(links)} links, {sum(link.seconds for link in links):.1f} s"
 
     return prove
@@ -197,9 +200,9 @@ def run_smoke(current: Settings, chart: Values, *, output: Output = Output.table
     screen.show(rows, output, lambda: None)
 
 
-def smoke_links(current: Settings, chart: Values, *, seconds: float = 30) -> Iterator[Link]:
+def smoke_links(current: Settings, chart: Values, *, seconds: float = 30, preview: bool = False) -> Iterator[Link]:
     """The links of the smoke chain, each as it is seen."""
     from todoctl.operations import smoke
 
-    with opened(current, chart) as there, smoke.edges_of(there, seconds=seconds) as edges:
+    with opened(current, chart, preview=preview) as there, smoke.edges_of(there, seconds=seconds) as edges:
         yield from smoke.play(edges, deadline_seconds=seconds)

@@ -9,6 +9,7 @@ import typer
 
 from todoctl import screen
 from todoctl.commands import context
+from todoctl.core.releases import Strategy
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -17,6 +18,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def main(
     ctx: typer.Context,
+    strategy: Annotated[
+        Strategy, typer.Option(help="Replace pod by pod, or switch to a second colour (clusters only).")
+    ] = "rolling",
     smoke: Annotated[bool, typer.Option(help="End with `todoctl smoke`; a broken chain is a failed release.")] = True,
     allow_contract: Annotated[
         bool,
@@ -38,13 +42,16 @@ def main(
 
     Shows what differs, migrates, then replaces one service after the other behind its health checks while the rest serves.
     In a cluster Helm applies the chart, and migration, pods and sidecars are waited for; a crash ends it early.
+    With --strategy blue-green, in a cluster, the new release gets pods of its own beside those that run: they take no events,
+    no jobs and no requests, and are tried by a preview. Then they are switched on and requests turn to them; the old ones
+    finish what they have and stay, idle, so that `rollback` is instant, until the next deploy. Needs room for both.
     What fails goes back by itself, after its evidence was kept: exit 1, and exit 3 when going back failed too.
     Exit 8 when it is refused: another deploy works, one was killed, or a migration would cut off the way back.
     Exit 7 when it runs and a cloud gave its balancer no address in time.
     """
     settings = context.settings(ctx)
     releases = context.releases(ctx, seconds=timeout, files=files or ())
-    with releases.alone("deploy"), releases.deploy() as change:
+    with releases.alone("deploy"), releases.deploy(strategy) as change:
         context.narrate_differences(change.plan)
         if change.plan.differences:
             change.plan.require_free(force=allow_contract)

@@ -43,6 +43,8 @@ def main(
 
 
 def _tell_pending(release: RunningRelease) -> None:
+    if release.idle:
+        screen.note(f"{release.colour} runs, {release.idle} is idle beside it")
     if release.pending is None:
         return
     if release.worked_on_by:

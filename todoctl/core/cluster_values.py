@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -32,6 +32,18 @@ class Images(Section):
     digests: dict[Name, Digest]
     pull_policy: Literal["Always", "IfNotPresent", "Never"]
     pull_secrets: tuple[Object, ...]
+
+
+class Colours(Section):
+    """Blue-green releases: Services lead to the active colour, which takes events and jobs.
+
+    `renders` is the colour whose pods the chart describes, the active one where it is empty; `kept` are the objects of the
+    other one as they were.
+    """
+
+    active: Literal["blue", "green"] = "blue"
+    renders: Literal["", "blue", "green"] = ""
+    kept: tuple[dict[str, Any], ...] = ()
 
 
 class Amounts(Section):
@@ -271,6 +283,8 @@ class Cluster(Section):
     """Everything that the chart's templates need and a platform of processes doesn't."""
 
     images: Images
+    # Releases from before there were colours have none.
+    colours: Colours = Colours()
     workloads: dict[Name, Workload]
     sidecars: SidecarSettings
     resiliency: Resiliency

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from todoctl.core.colours import active_colour, colour_of, other
 from todoctl.core.release_diff import MASK, Difference, is_secret
 from todoctl.core.releases import Risk
 
@@ -53,9 +54,11 @@ def image_differences(before: Mapping[str, str], after: Mapping[str, str]) -> li
 
 
 def images_of(objects: Sequence[Object]) -> dict[str, str]:
-    """Component → the image of its first container, of everything that runs pods."""
-    found = {}
+    """Component → the image of its first container, of everything that runs pods; not of the idle colour."""
+    found, idle = {}, other(active_colour(objects))
     for item in objects:
+        if colour_of(item) == idle:
+            continue
         template = (item.get("spec") or {}).get("template") if item["kind"] != "Job" or not is_hook(item) else None
         if template and item["kind"] in {"Deployment", "StatefulSet", "Job"}:
             component = template["metadata"]["labels"].get("app.kubernetes.io/component", item["metadata"]["name"])

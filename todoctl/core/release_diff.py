@@ -22,6 +22,8 @@ _HELD = re.compile(r"\bsecrets\.[^.]+\.(values|sealed)\.")
 MASK = "•••"
 # Topics are compared by their settings in Kafka, not by how the values say them.
 _ELSEWHERE = ("topics",)
+# What todoctl says to the chart by itself.
+_COLOURS = "kubernetes.colours."
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def _values(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Dif
     old, new = dict(_flat(before)), dict(_flat(after))
     for name in sorted(old.keys() | new.keys()):
         have, want = old.get(name), new.get(name)
-        if have == want or name.partition(".")[0] in _ELSEWHERE:
+        if have == want or name.partition(".")[0] in _ELSEWHERE or name.startswith(_COLOURS):
             continue
         detail = f"{_shown(name, have)} → {_shown(name, want)}"
         yield Difference("values", name, _kind(have, want), _value_risk(name, want), detail)

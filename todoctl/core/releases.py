@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from todoctl.core.colours import Colour
+
+Strategy = Literal["rolling", "blue-green"]
 State = Literal[
     "deployed", "superseded", "failed", "pending-install", "pending-upgrade", "pending-rollback", "uninstalled"
 ]
@@ -95,6 +98,10 @@ class Release(_Model):
     replaces: int | None = None
     returns_to: int | None = None
     result: str = ""
+    # In a cluster: the colour that ran with it, and the revision for which this one only made the other colour ready.
+    strategy: Strategy = "rolling"
+    colour: Colour = "blue"
+    prepares: int | None = None
 
     @property
     def is_pending(self) -> bool:
@@ -134,7 +141,8 @@ def pending(history: Iterable[Release]) -> Release | None:
 
 def to_go_back_to(history: Iterable[Release]) -> Release | None:
     """The release before the one that runs: the newest one that once ran well."""
-    return max((item for item in history if item.state == "superseded"), key=_revision, default=None)
+    ran = (item for item in history if item.state == "superseded" and item.prepares is None)
+    return max(ran, key=_revision, default=None)
 
 
 def next_revision(history: Iterable[Release]) -> int:

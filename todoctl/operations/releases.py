@@ -5,7 +5,7 @@ Each kind of environment has its own implementation; commands know only what sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,13 +13,20 @@ from typing import Any, Literal, Protocol
 
 from todoctl.adapters.release_store import code_digest
 from todoctl.core.release_diff import Difference, highest_risk
-from todoctl.core.releases import Manifest, Obstacle, Release, State, deployed, pending
+from todoctl.core.releases import Manifest, Obstacle, Release, State, Strategy, deployed, pending
 from todoctl.core.values import Values
 from todoctl.errors import RefusedError, UsageError
 from todoctl.operations.steps import StepEvent
 
-# Proves that the platform works as a whole with these values; gives what it saw, raises where it does not.
-Proof = Callable[[Values], str]
+
+class Proof(Protocol):
+    """Proves that the platform works as a whole with these values; gives what it saw, raises where it does not.
+
+    With `preview` it is played against the idle colour.
+    """
+
+    def __call__(self, values: Values, *, preview: bool = False) -> str:
+        """Play it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Plan:
 
 def begun(plan: Plan, manifest: Manifest, history: Sequence[Release], *, revision: int, by: str) -> Release:
     """The record of a release whose making begins: pending until it is known how it ends."""
-    first: State = "pending-upgrade" if deployed(history) else "pending-install"
+    first: State = "pending-upgrade" if plan.runs or deployed(history) else "pending-install"
     return Release(
         revision=revision,
         state="pending-rollback" if plan.kind == "rollback" else first,
@@ -96,6 +103,10 @@ def require_ran_well(history: Iterable[Release], revision: int) -> None:
     found = next((item for item in history if item.revision == revision), None)
     if found is None:
         raise UsageError(f"there is no release {revision}", hint="todoctl history")
+    if found.prepares is not None:
+        raise RefusedError(
+            f"release {revision} only prepared release {found.prepares}: nothing of it ran", hint="todoctl history"
+        )
     if found.state not in {"deployed", "superseded"}:
         raise RefusedError(f"release {revision} is {found.state}: it never ran well", hint="todoctl history")
 
@@ -146,7 +157,7 @@ class Releases(Protocol):
     def diff(self, revision: int | None) -> Plan:
         """What a deploy, or a rollback to `revision`, would change; nothing is judged."""
 
-    def deploy(self) -> AbstractContextManager[Change]:
+    def deploy(self, strategy: Strategy = "rolling") -> AbstractContextManager[Change]:
         """A new release of the code and values at hand."""
 
     def rollback(self, revision: int | None) -> AbstractContextManager[Change]:

@@ -16,7 +16,10 @@ from todoctl.errors import TodoctlError
 
 @dataclass(frozen=True)
 class RunningRelease:
-    """What runs: a release, or the checkout (revision None); and one that is pending, with who works on it now."""
+    """What runs: a release, or the checkout (revision None); and one that is pending, with who works on it now.
+
+    In a cluster also the colour that Services lead to, and the one that is idle beside it.
+    """
 
     revision: int | None
     app_version: str | None
@@ -24,6 +27,8 @@ class RunningRelease:
     pending: int | None
     pending_state: str | None
     worked_on_by: str | None
+    colour: str | None = None
+    idle: str | None = None
 
 
 @dataclass(frozen=True)

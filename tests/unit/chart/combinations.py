@@ -61,6 +61,7 @@ COMBINATIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("values-cloud.yaml",),
         nested("kubernetes.workloads.sync.service.sourceRanges", ["203.0.113.0/24"]),
     ),
+    "green": ((), nested("kubernetes.colours.active", "green")),
     "fewer services": ((), merged(nested("services.sync", None), nested("services.notification", None))),
     "a service more": (
         (),

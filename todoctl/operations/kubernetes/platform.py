@@ -46,7 +46,11 @@ class ClusterPlatform:
         values: Values,
         environ: Mapping[str, str],
         make_kube: Callable[[Access, str], Kube] = Kube,
+        *,
+        preview: bool = False,
     ) -> None:
+        # Whether services are the idle colour's.
+        self._suffix = "-preview" if preview else ""
         self._settings, self.values, self._environ, self._make_kube = settings, values, environ, make_kube
         # Several threads of one command may be the first to need something.
         self._guard = RLock()
@@ -89,13 +93,13 @@ class ClusterPlatform:
 
     def addresses(self) -> Addresses:
         """The environment's public origin where it names one, else ports of this machine that lead to the services."""
-        if origin := self._settings.environment.url:
+        if (origin := self._settings.environment.url) and not self._suffix:
             return Addresses(**dict.fromkeys(_PUBLIC, origin.rstrip("/")))
         return Addresses(**{name: self.internal(name) for name in _PUBLIC})
 
     def internal(self, service: str) -> str:
         """A port of this machine that leads to the service."""
-        return f"http://{self.reach.service(service)}"
+        return f"http://{self.reach.service(f'{service}{self._suffix}')}"
 
     def broker(self) -> Broker:
         """As the environment's own section says, else as the chart's values do."""

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from todoctl.adapters.kube.api import Kube, Object
-from todoctl.adapters.kube.kinds import POD_METRICS, PODS
+from todoctl.adapters.kube.kinds import CONFIG_MAPS, POD_METRICS, PODS
 from todoctl.core.cluster_values import Cluster
+from todoctl.core.colours import CONFIG, colour_of, other, said_active
 from todoctl.core.parts import Kind, sends_mail, sidecar_name
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError, UsageError
@@ -87,7 +88,7 @@ def replicas(cluster: Cluster, service: str) -> int:
 
 
 class Pods:
-    """The pods of a moment, asked for once for each namespace and selector."""
+    """The pods of a moment, asked for once for each namespace and selector; the idle colour's don't count."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
@@ -98,9 +99,16 @@ class Pods:
         """The pods of a part, the oldest first; those that ended or are being deleted don't count."""
         key = (place.namespace, place.selector)
         if key not in self._seen:
-            found = self._kube.items(PODS, selector=place.selector, namespace=place.namespace)
+            found = self._of_active(self._kube.items(PODS, selector=place.selector, namespace=place.namespace))
             self._seen[key] = sorted(filter(_counts, found), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         return self._seen[key]
+
+    def _of_active(self, pods: list[Object]) -> list[Object]:
+        """Without those of the idle colour; which one is idle is asked only where there are two."""
+        if len({colour_of(pod) for pod in pods} - {None}) < 2:
+            return pods
+        idle = other(said_active(self._kube.get(CONFIG_MAPS, CONFIG)))
+        return [pod for pod in pods if colour_of(pod) != idle]
 
     def memory(self, place: Place) -> int | None:
         """Bytes that the part's containers use, None where nobody measures."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from todoctl.adapters import chart
@@ -13,18 +13,21 @@ from todoctl.adapters.kube.api import ForbiddenError, Kube
 from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, JOBS, LEASES, NAMESPACES, PODS, SECRETS
 from todoctl.adapters.whoami import whoami
 from todoctl.core import releases as rules
+from todoctl.core.colours import other
 from todoctl.core.manifests import image_differences, images_of, manifest_differences
 from todoctl.core.release_diff import Difference, differences, migration_differences
 from todoctl.core.releases import Manifest, Migration, Obstacle, Release
 from todoctl.core.values import Values
 from todoctl.errors import MissingError, RefusedError, TodoctlError, UnhealthyError, UsageError
 from todoctl.operations.kubernetes import candidates, lock
-from todoctl.operations.kubernetes.change import RELEASE, Candidate, ClusterChange, Revisions
+from todoctl.operations.kubernetes.change import ClusterChange
+from todoctl.operations.kubernetes.colours import active
 from todoctl.operations.kubernetes.foreseen import foreseeing
 from todoctl.operations.kubernetes.gate import Gate, Head
 from todoctl.operations.kubernetes.platform import ClusterPlatform
 from todoctl.operations.kubernetes.pods import cluster_values
 from todoctl.operations.kubernetes.records import Records
+from todoctl.operations.kubernetes.revisions import RELEASE, Candidate, Revisions
 from todoctl.operations.operators.site import Clock
 from todoctl.operations.releases import Plan, ended, require_none_pending, require_ran_well
 from todoctl.operations.steps import StepEvent
@@ -103,11 +106,11 @@ class ClusterReleases:
         return self._plan(candidate, None, self._head(candidate), ())
 
     @contextmanager
-    def deploy(self) -> Iterator[ClusterChange]:
+    def deploy(self, strategy: rules.Strategy = "rolling") -> Iterator[ClusterChange]:
         """A new release of the chart and values at hand.
 
         Raises:
-            RefusedError: another one is pending.
+            RefusedError: another one is pending, or what runs can't stay beside it.
             UsageError: the values do not fit.
             TodoctlError: an image can't be had.
         """
@@ -116,7 +119,14 @@ class ClusterReleases:
         head, history = self._head(candidate), self.history()
         before, gate = self._running_manifest(), Gate(self._platform, candidate.values)
         found = gate.against_deploy(candidate.manifest, before, head, self._chain(), history)
-        yield ClusterChange(self.revisions, self._plan(candidate, None, head, tuple(found)), candidate)
+        plan = self._plan(candidate, None, head, tuple(found))
+        if plan.differences:
+            candidate = candidates.by_strategy(self.revisions, self.settings.chart, self.files, candidate, strategy)
+        if candidate.beside:
+            words = f"{candidate.colour} is made ready beside {other(candidate.colour)}, then switched to"
+            switch = Difference("manifests", "colour", "changed", "low", words)
+            plan = replace(plan, differences=(*plan.differences, switch))
+        yield ClusterChange(self.revisions, plan, candidate)
 
     @contextmanager
     def rollback(self, revision: int | None) -> Iterator[ClusterChange]:
@@ -133,6 +143,7 @@ class ClusterReleases:
         values = self.revisions.values(running.revision) if running else candidate.values
         gate = Gate(self._platform, values)
         obstacles: list[Obstacle] = list(gate.against_rollback(candidate.manifest, gate.head(), self._chain(), running))
+        obstacles += self._gone(candidate, target)
         needs = Head(candidate.manifest.database.needs)
         yield ClusterChange(self.revisions, self._plan(candidate, target, needs, tuple(obstacles)), candidate)
 
@@ -144,17 +155,32 @@ class ClusterReleases:
             TodoctlError: a part does not get ready.
         """
         revisions, history = self.revisions, self.history()
-        stuck = rules.pending(history)
-        if stuck is None:
+        stuck = [item for item in history if item.is_pending]
+        if not stuck:
             raise UsageError("no release is pending: there is nothing to unlock", hint="todoctl history")
         words = f"did not end; {revisions.by} unlocked it"
         good = rules.deployed(history) or rules.to_go_back_to(history)
-        if revisions.newest() >= stuck.revision:
+        if revisions.newest() >= stuck[0].revision:
             if good is None:
                 yield from revisions.remove()
             else:
-                yield from revisions.return_to(good.revision, f"release {stuck.revision} {words}")
-        revisions.records.write(ended(stuck, "failed", words), revisions.records.manifest(stuck.revision))
+                yield from revisions.return_to(good.revision, f"release {stuck[-1].revision} {words}")
+        for item in stuck:
+            revisions.records.write(ended(item, "failed", words), revisions.records.manifest(item.revision))
+
+    def _gone(self, candidate: Candidate, target: int) -> list[Obstacle]:
+        """Whether the colour that the candidate runs as has no pods any more: Services can't be turned to it."""
+        colour = candidate.colour
+        if colour == active(self.kube) or self.revisions.colours.are_there(candidate.objects, colour):
+            return []
+        return [
+            Obstacle(
+                "release",
+                f"release {target} runs as {colour}, whose pods are gone",
+                "todoctl deploy --strategy blue-green with its images makes them anew beside those that run",
+                can_be_forced=False,
+            )
+        ]
 
     def _at_hand(self) -> Candidate:
         values = chart.read_values(self.settings.chart, self.files)

@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from functools import partial
 
 from todoctl.adapters.kube.api import Kube, Object
-from todoctl.adapters.kube.kinds import DEPLOYMENTS, PODS
+from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS
+from todoctl.core.colours import CONFIG, said_active, workload_name
 from todoctl.core.values import Values
 from todoctl.errors import UnhealthyError, UsageError, WaitTimeoutError
 from todoctl.operations.kubernetes.pods import missing, places, selector
 from todoctl.operations.steps import Step, StepEvent, Tell, run_steps
 
 # kubectl's own, so that both say the same of the last restart.
-_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
 _LOOK = 1.0  # seconds between two looks
 _HOPELESS = (
     "CrashLoopBackOff",
@@ -41,14 +42,15 @@ def restart(kube: Kube, values: Values, names: Sequence[str], *, seconds: float)
 
 
 def _roll(kube: Kube, values: Values, name: str, seconds: float, tell: Tell) -> str:
-    if kube.get(DEPLOYMENTS, name) is None:
+    deployment = workload_name(name, said_active(kube.get(CONFIG_MAPS, CONFIG)))
+    if kube.get(DEPLOYMENTS, deployment) is None:
         raise UnhealthyError(f"{name} is not deployed in the namespace {kube.namespace}", hint="todoctl deploy")
     stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
-    annotated = {"template": {"metadata": {"annotations": {_ANNOTATION: stamp}}}}
-    wanted = int(kube.patch(DEPLOYMENTS, name, {"spec": annotated})["metadata"]["generation"])
+    annotated = {"template": {"metadata": {"annotations": {RESTARTED: stamp}}}}
+    wanted = int(kube.patch(DEPLOYMENTS, deployment, {"spec": annotated})["metadata"]["generation"])
     deadline = time.monotonic() + seconds
     while True:
-        seen = kube.get(DEPLOYMENTS, name) or {}
+        seen = kube.get(DEPLOYMENTS, deployment) or {}
         left = _left(seen, wanted)
         if left is None:
             return f"{seen['spec'].get('replicas', 1)} pods replaced"
@@ -75,7 +77,7 @@ def _left(seen: Object, generation: int) -> str | None:
 
 
 def _is_fresh(pod: Object, stamp: str) -> bool:
-    return (pod["metadata"].get("annotations") or {}).get(_ANNOTATION) == stamp
+    return (pod["metadata"].get("annotations") or {}).get(RESTARTED) == stamp
 
 
 def _give_up_if_hopeless(values: Values, namespace: str, name: str, fresh: Sequence[Object]) -> None:

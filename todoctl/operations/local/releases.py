@@ -66,14 +66,20 @@ class LocalReleases:
             return self._plan(found.manifest, None, ())
 
     @contextmanager
-    def deploy(self) -> Iterator[LocalChange]:
+    def deploy(self, strategy: rules.Strategy = "rolling") -> Iterator[LocalChange]:
         """A new release of the checkout.
 
         Raises:
+            UsageError: blue-green was asked for.
             RefusedError: another one is pending.
             UnhealthyError: the platform is not up.
             TodoctlError: the code can't be loaded.
         """
+        if strategy == "blue-green":
+            raise UsageError(
+                f"the environment {self.settings.name!r} has no colours: one sidecar for each service leaves no second place",
+                hint="todoctl deploy replaces each service behind its health checks; blue-green is for clusters",
+            )
         require_none_pending(self.history(), "deploy")
         self._require_up()
         with self._from_checkout() as found:

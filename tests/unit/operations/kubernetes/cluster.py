@@ -12,10 +12,11 @@ import httpx
 from todoctl.adapters.kube.access import Access
 from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.kube.kinds import Kind
+from todoctl.core.operators import merged
 
 Object = dict[str, Any]
 NAMESPACE = "todo"
-_PLURALS = {"pods", "services", "secrets", "deployments", "ingresses", "nodes"}
+_PLURALS = {"configmaps", "statefulsets", "pods", "services", "secrets", "deployments", "ingresses", "nodes"}
 
 
 @dataclass
@@ -47,6 +48,7 @@ class FakeCluster:
         if path in self.objects:
             found = self.objects[path]
             if request.method == "PATCH":
+                found = self.objects[path] = merged(found, json.loads(request.content))
                 self.on_patch(found)
             return httpx.Response(200, json=found)
         below = [item for key, item in self.objects.items() if key.rpartition("/")[0] == path]

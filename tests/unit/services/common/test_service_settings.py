@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from services.common.settings import ServiceSettings, SettingsError
@@ -66,3 +68,14 @@ def test_a_database_that_is_needed() -> None:
     assert ServiceSettings.from_environ(FULL).needed_database_url.endswith("@h/todo")
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         _ = ServiceSettings.from_environ({**FULL, "DATABASE_URL": ""}).needed_database_url
+
+
+def test_the_idle_colour_takes_no_work(tmp_path: Path) -> None:
+    """Its file says so, and may say otherwise a moment later; without a file there are no colours."""
+    file = tmp_path / "green"
+    settings = ServiceSettings.from_environ({**FULL, "COLOUR_FILE": str(file)})
+    assert not settings.takes_work()
+    for said, takes in (("off", False), ("on\n", True), ("off", False)):
+        file.write_text(said)
+        assert settings.takes_work() is takes
+    assert ServiceSettings.from_environ(FULL).takes_work()

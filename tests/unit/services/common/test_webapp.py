@@ -104,6 +104,19 @@ async def test_health(frame: Frame) -> None:
     assert (await frame.http.get("/readyz")).json()["missing"] == {"process": "stopping"}
 
 
+async def test_work() -> None:
+    """The sidecar is told at each asking, and clients are told nothing of it."""
+    on = True
+    app = make_app(title="t", registry=CollectorRegistry(), checks={}, takes_work=lambda: on)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        assert (await http.get("/workz")).json() == {"status": "on"}
+        on = False
+        answer = await http.get("/workz")
+        assert (answer.status_code, answer.json()) == (503, {"status": "idle"})
+        assert (await http.get("/readyz")).status_code == 200
+    assert "/workz" not in app.openapi()["paths"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
