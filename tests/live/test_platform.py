@@ -54,7 +54,8 @@ def test_smoke_tells_its_timeline(platform: Platform) -> None:
         "audit rows",
         "reminder mail",
     ]
-    times = [link["seconds"] for link in links[3:]]
+    # The mail's seconds count from when it was due, all others from the completion.
+    times = [link["seconds"] for link in links[3:-1]]
     assert times == sorted(times)
 
 
