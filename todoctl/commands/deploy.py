@@ -44,7 +44,7 @@ def main(
     In a cluster Helm applies the chart, and migration, pods and sidecars are waited for; a crash ends it early.
     With --strategy blue-green, in a cluster, the new release gets pods of its own beside those that run: they take no events,
     no jobs and no requests, and are tried by a preview. Then they are switched on and requests turn to them; the old ones
-    finish what they have and stay, idle, so that `rollback` is instant, until the next deploy. Needs room for both.
+    finish what they have and stay, idle, so that `rollback` is instant, until the next deploy. Needs room for both; local refuses it (exit 2).
     What fails goes back by itself, after its evidence was kept: exit 1, and exit 3 when going back failed too.
     Exit 8 when it is refused: another deploy works, one was killed, or a migration would cut off the way back.
     Exit 7 when it runs and a cloud gave its balancer no address in time.

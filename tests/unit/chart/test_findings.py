@@ -60,6 +60,9 @@ def _pod_findings(pod: Object) -> Iterator[str]:
     for volume in spec.get("volumes", []):
         if kinds := set(volume) - {"name"} - _ALLOWED_VOLUMES:
             yield f"mounts {kinds}"
+    sidecar = pod["metadata"].get("annotations", {}).get("dapr.io/enabled") == "true"
+    if sidecar and "50001-50002" not in [item["value"] for item in security.get("sysctls", [])]:
+        yield "may give a port of its sidecar to a connection that goes out"
 
 
 def _container_findings(container: Object) -> Iterator[str]:

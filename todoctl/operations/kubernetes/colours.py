@@ -96,7 +96,7 @@ class Colours:
     def _idle(self, colour: Colour, reach: Reach, token: str, hurried: set[str]) -> list[str]:
         """The pods of the colour whose sidecars do not take calls for them yet."""
         every = self.kube.items(PODS, selector=f"app.kubernetes.io/name={CHART},{LABEL}={colour}")
-        pods = [pod for pod in every if is_ready(pod) and not pod["metadata"].get("deletionTimestamp")]
+        pods = [pod for pod in every if is_ready(pod)]
         if not pods:
             raise RefusedError(f"no pod of {colour} is ready", hint="todoctl deploy --strategy blue-green")
         for name in {str(pod["metadata"]["name"]) for pod in pods} - hurried:
