@@ -7,11 +7,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import engineio
 import httpx
 import socketio
 from prometheus_client import CollectorRegistry
@@ -32,6 +34,24 @@ from tests.unit.services.records import origin_headers, record, single_body, tas
 from todoctl.core.events import TaskChange
 
 ORIGIN = "http://page.example"
+
+
+class _OrderedTransport(engineio.Client):
+    """Handles messages one after the other as they came; the library's own gives each a thread."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._worker = ThreadPoolExecutor(max_workers=1)
+
+    def _trigger_event(self, event: str, *args: Any, **settings: Any) -> Any:
+        if event == "message":
+            return self._worker.submit(self.handlers[event], *args)
+        return super()._trigger_event(event, *args, **settings)
+
+
+class _OrderedClient(socketio.Client):
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return _OrderedTransport
 
 
 def now() -> datetime:
@@ -156,7 +176,7 @@ class Replica:
         """A connected client; a refusal is socketio's ConnectionError."""
         messages: queue.Queue[tuple[str, Any]] = queue.Queue()
         # By itself the library would name the server as its origin.
-        library = socketio.Client(reconnection=False, websocket_extra_options={"suppress_origin": True})
+        library = _OrderedClient(reconnection=False, websocket_extra_options={"suppress_origin": True})
         library.on("*", lambda event, message=None: messages.put((event, message)))
         library.on("connect_error", lambda message=None: messages.put(("connect_error", message)))
         library.on("disconnect", lambda reason=None: messages.put(("disconnect", reason)))
