@@ -41,11 +41,13 @@ class _OrderedTransport(engineio.Client):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="messages")
 
     def _trigger_event(self, event: str, *args: Any, **settings: Any) -> Any:
         if event == "message":
             return self._worker.submit(self.handlers[event], *args)
+        if not threading.current_thread().name.startswith("messages"):
+            self._worker.submit(bool).result(10)  # what came before is handled before
         return super()._trigger_event(event, *args, **settings)
 
 
