@@ -45,13 +45,16 @@ def ready(cluster: Cluster, helm: Path) -> None:
 
 
 def _install(cluster: Cluster, helm: Path) -> None:
-    folder = Path(_downloaded()) / "charts" / "dapr"
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(yaml.safe_dump(_VALUES))
-        file.flush()
-        done = Chart(helm, folder).run(
-            *("upgrade", "--install", "dapr", str(folder), "--namespace", NAMESPACE, "--create-namespace"),
-            *("--kube-context", cluster.context, "--values", file.name),
+    chart = Chart(helm, Path(_downloaded()) / "charts" / "dapr")
+    with tempfile.TemporaryDirectory() as folder:
+        values = Path(folder) / "values.yaml"
+        values.write_text(yaml.safe_dump(_VALUES))
+        # The source has 0.0.0 there; Dapr's own releases are stamped like this.
+        packed = chart.run("package", str(chart.folder), "--version", VERSION, "--destination", folder)
+        assert packed.returncode == 0, packed.stderr
+        done = chart.run(
+            *("upgrade", "--install", "dapr", f"{folder}/dapr-{VERSION}.tgz", "--namespace", NAMESPACE),
+            *("--create-namespace", "--kube-context", cluster.context, "--values", str(values)),
             environ=cluster.environ,
         )
     assert done.returncode == 0, done.stderr
