@@ -6,16 +6,20 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
+from msgspec import UNSET
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
 from todoctl.core.dlq import plan_line
 from todoctl.core.dlq.decisions import State
 from todoctl.core.dlq.foreign import Header
-from todoctl.core.dlq.plan_line import Act
 from todoctl.errors import RefusedError, UsageError
+
+# replay: re-publish. cover: the same record is re-published for another letter. park: it came back too often.
+Act = Literal["replay", "cover", "park", "skip"]
+ACTS: tuple[Act, ...] = get_args(Act)
 
 _AGAIN = "make a new one: todoctl dlq plan"
 
@@ -123,15 +127,16 @@ def read_entry(line: bytes, number: int) -> Entry:
     try:
         found = plan_line.read(line)
         partition, _, offset = found.letter.partition("/")
-        entry = Entry(int(partition), int(offset), found.digest, found.do, because=found.because)
-        if found.do == "cover":
+        act = cast(Act, found.__struct_config__.tag)
+        entry = Entry(int(partition), int(offset), found.digest, act, because=found.because)
+        if isinstance(found, plan_line.Cover):
             entry.topic, entry.same_as = found.topic, found.same_as
-        if found.do == "replay":
+        if isinstance(found, plan_line.Replay):
             entry.topic, entry.to = found.topic, found.partition
             entry.key, entry.count = found.key_bytes, found.count
             entry.headers = found.header_bytes
-            entry.is_wrapped, entry.is_edited = found.wrapped, found.edited
-            entry.has_value, entry.value = found.has_value, found.value_bytes
+            entry.is_wrapped, entry.is_edited = found.wrapped, found.edited is True
+            entry.has_value, entry.value = found.value is not UNSET, found.value_bytes
     except ValueError as error:
         raise UsageError(f"line {number} of the plan is no entry: {error}", hint=_AGAIN) from error
     return entry

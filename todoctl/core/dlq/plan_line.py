@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 import msgspec
 
 from todoctl.core.dlq.foreign import Header
-
-# replay: re-publish. cover: the same record is re-published for another letter. park: it came back too often.
-Act = Literal["replay", "cover", "park", "skip"]
-ACTS: tuple[Act, ...] = get_args(Act)
 
 
 class Base64(msgspec.Struct, frozen=True):
@@ -22,29 +18,41 @@ class Base64(msgspec.Struct, frozen=True):
 Shown = str | Base64 | None
 
 
-class Line(msgspec.Struct, kw_only=True):
-    """What `Entry.encode` wrote, without what is only for the reader."""
+class Skip(msgspec.Struct, kw_only=True, tag_field="do", tag="skip"):
+    """What every line has; what is only for the reader is not read."""
 
     letter: str
-    do: Act
     digest: str
     because: str | None = None
-    topic: str | None = None
-    partition: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    same_as: str | None = None
-    key: Shown = None
-    headers: tuple[tuple[str, Shown], ...] = ()
-    count: int = 0
+
+
+class Park(Skip, tag="park"):
+    """A letter that came back too often."""
+
+
+class Cover(Skip, tag="cover"):
+    """A letter whose record is re-published for another one."""
+
+    topic: str
+    same_as: str
+
+
+class Replay(Skip, tag="replay"):
+    """A letter whose record is re-published: nothing of the record is guessed where something was cut."""
+
+    topic: str
+    partition: Annotated[int, msgspec.Meta(ge=0)] | None
+    key: Shown
+    headers: tuple[tuple[str, Shown], ...]
+    count: int
     wrapped: bool = False
     value: Shown | msgspec.UnsetType = msgspec.UNSET
-    edited: bool = False
+    edited: bool | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
-        """Refuse a line that does not say what its act needs."""
-        if self.do in {"replay", "cover"} and self.topic is None:
-            raise ValueError("it names no topic")
-        if self.do == "replay" and self.count < 1:
-            raise ValueError("it does not say how often the record was sent")
+        """Refuse a value of which nobody says whether somebody wrote it."""
+        if self.value is not msgspec.UNSET and self.edited is msgspec.UNSET:
+            raise ValueError("it has a value and does not say whether that was edited")
 
     @property
     def key_bytes(self) -> bytes | None:
@@ -57,17 +65,13 @@ class Line(msgspec.Struct, kw_only=True):
         return tuple([(name, _bytes(value)) for name, value in self.headers])
 
     @property
-    def has_value(self) -> bool:
-        """Whether the line has the record's value."""
-        return self.value is not msgspec.UNSET
-
-    @property
     def value_bytes(self) -> bytes | None:
         """The record's value, where the line has it."""
         return None if isinstance(self.value, msgspec.UnsetType) else _bytes(self.value)
 
 
-_DECODER = msgspec.json.Decoder(Line)
+Line = Skip | Park | Cover | Replay
+_DECODER: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 
 def read(line: bytes) -> Line:

@@ -10,8 +10,7 @@ from hashlib import blake2b
 from todoctl.core.dlq import edits
 from todoctl.core.dlq.foreign import Place
 from todoctl.core.dlq.letters import MARK, Letter, Record, came_back
-from todoctl.core.dlq.plan import Entry, Target
-from todoctl.core.dlq.plan_line import Act
+from todoctl.core.dlq.plan import Act, Entry, Target
 
 Edit = Callable[[bytes], bytes]
 

@@ -13,8 +13,7 @@ from typing import TypeVar
 from todoctl.adapters.kafka import records
 from todoctl.core.dlq.decisions import Operator
 from todoctl.core.dlq.filters import Filter
-from todoctl.core.dlq.plan import Entry, PlanHeader, Target
-from todoctl.core.dlq.plan_line import ACTS
+from todoctl.core.dlq.plan import ACTS, Entry, PlanHeader, Target
 from todoctl.core.dlq.planning import Edit, Planner
 from todoctl.errors import RefusedError
 from todoctl.operations.dlq.desk import Desk, letters, read_ledger

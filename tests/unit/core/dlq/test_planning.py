@@ -203,6 +203,11 @@ def test_an_entry_is_read_as_it_was_written(entry: Entry) -> None:
         b'{"letter": "0/1", "digest": "d", "do": "replay", "topic": "t", "partition": -1, "key": null, "headers": [], "count": 1}',
         b'{"letter": "0/1", "digest": "d", "do": "replay", "topic": "t", "partition": true, "key": null, "headers": [], "count": 1}',
         b'{"letter": "0/1", "digest": "d", "do": "replay", "topic": "t", "partition": 1, "key": {"base64": "!"}, "headers": []}',
+        b'{"letter": "0/1", "digest": "d", "do": "replay", "topic": "t", "partition": 1, "headers": [], "count": 1}',
+        b'{"letter": "0/1", "digest": "d", "do": "replay", "topic": "t", "partition": 1, "key": null, "count": 1}',
+        b'{"letter": "0/1", "digest": "d", "do": "replay", "topic": "t", "key": null, "headers": [], "count": 1}',
+        b'{"letter": "0/1", "digest": "d", "do": "replay", "topic": "t", "partition": 1, "key": null, "headers": [], "count": 1, "value": "v"}',
+        b'{"letter": "0/1", "digest": "d", "do": "cover", "topic": "t"}',
     ],
 )
 def test_a_line_that_is_none_is_named(line: bytes) -> None:
