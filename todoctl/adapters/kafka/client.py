@@ -98,11 +98,10 @@ def _complaint(broker: Broker | None) -> tuple[tuple[str, ...], str]:
     """Why a broker could not be reached, as far as its administrator was told, and where to look next."""
     from confluent_kafka import KafkaError as Code
 
-    admin = _administrators.get(_key(broker)) if broker else None
-    if admin is None or broker is None:
-        return (), "todoctl status"
-    admin.poll(0)  # what it was told is handed over here
-    error = _complaints.get(_key(broker))
+    key = _key(broker) if broker else ()
+    if (admin := _administrators.get(key)) is not None:
+        admin.poll(0)  # what it was told is handed over here
+    error = _complaints.get(key)
     if error is None:
         return (), "todoctl status"
     is_refused = error.code() in {Code._SSL, Code._AUTHENTICATION}  # noqa: SLF001 - the constants' names

@@ -16,7 +16,7 @@ from todoctl.core.dlq.decisions import Decision
 from todoctl.core.dlq.filters import read_name
 from todoctl.core.dlq.letters import digest, mark, wrapped_value
 from todoctl.core.dlq.plan import Entry, PlanHeader, check_fits, entries, lines_digest, read_header
-from todoctl.errors import RefusedError, UsageError
+from todoctl.errors import RefusedError, TodoctlError, UsageError
 from todoctl.operations.dlq.desk import Desk, read_ledger
 from todoctl.operations.dlq.holding import BATCH, Holder, Send
 
@@ -153,23 +153,26 @@ def replay(
 
 def _committed(holder: Holder, batches: Iterable[_Batch]) -> Iterator[_Batch]:
     """Each batch when it is committed. Meanwhile the next one is prepared; it is begun when the caller asks for it."""
+    under_way: list[tuple[_Batch, Future[None]]] = []  # one at most
+    stop: TodoctlError | None = None
     with ThreadPoolExecutor(max_workers=1) as worker:
-        under_way: tuple[_Batch, Future[None]] | None = None
         try:
             for batch in batches:
-                if under_way:
-                    under_way[1].result()
-                    yield under_way[0]
-                under_way = batch, worker.submit(holder.commit, batch.decided, batch.sends)
-        except RefusedError:
+                yield from _settled(under_way)
+                under_way.append((batch, worker.submit(holder.commit, batch.decided, batch.sends)))
+        except TodoctlError as error:
             # What stops the next batch is said after what became of this one.
-            if under_way:
-                under_way[1].result()
-                yield under_way[0]
-            raise
-        if under_way:
-            under_way[1].result()
-            yield under_way[0]
+            stop = error
+        yield from _settled(under_way)
+    if stop:
+        raise stop
+
+
+def _settled(under_way: list[tuple[_Batch, Future[None]]]) -> Iterator[_Batch]:
+    while under_way:
+        batch, commit = under_way.pop()
+        commit.result()
+        yield batch
 
 
 def _undecided(holder: Holder, header: PlanHeader, lines: Iterable[bytes], progress: Progress) -> Iterator[Entry]:
