@@ -15,7 +15,7 @@ from todoctl.adapters import image_builders
 from todoctl.commands import context
 from todoctl.core.images import images, values_of_digests
 from todoctl.errors import RefusedError, TodoctlError
-from todoctl.operations import image_delivery, tools
+from todoctl.operations import image_delivery
 from todoctl.operations import images as operation
 from todoctl.screen import Output
 
@@ -67,8 +67,8 @@ def build(
     rows = []
     with screen.board() as board:
         for item in operation.build(request, found, source=source, vendor=vendor, environ=os.environ):
-            board.update(item.service, "ready" if item.built else "building", item.line, item.seconds)
-            rows += [asdict(item.built)] if item.built else []
+            board.update(item.service, "ready" if item.done else "building", item.line, item.seconds)
+            rows += [asdict(item.done)] if item.done else []
     if vendor is None:
         sys.stderr.write("! the page has no Socket.IO client and will ask for changes (todoctl tools install)\n")
     cells = [(row["service"], row["reference"], row["id"], row["seconds"]) for row in rows]
@@ -104,8 +104,8 @@ def push(
     rows = []
     with screen.board() as board:
         for item in image_delivery.push(request, found, insecure=insecure, environ=os.environ):
-            board.update(item.service, "ready" if item.pushed else "pushing", item.line, item.seconds)
-            rows += [item.pushed] if item.pushed else []
+            board.update(item.service, "ready" if item.done else "pushing", item.line, item.seconds)
+            rows += [item.done] if item.done else []
     if digests is not None:
         home = registry or context.values(context.settings(ctx)).kubernetes.images.registry  # type: ignore[union-attr]
         _write(digests, values_of_digests(home.rstrip("/"), {row.service: row.digest for row in rows}))
@@ -146,8 +146,8 @@ def load(
     rows = []
     with screen.board() as board:
         for item in loading.load(request, found, into, environ=os.environ):
-            board.update(item.service, "ready" if item.loaded else "loading", item.line, item.seconds)
-            rows += [asdict(item.loaded)] if item.loaded else []
+            board.update(item.service, "ready" if item.done else "loading", item.line, item.seconds)
+            rows += [asdict(item.done)] if item.done else []
     loading.write_values(settings, values, tag)
     screen.ok(f"todoctl -e {settings.name} deploy takes the images with the tag {tag}")
     screen.show(
@@ -165,8 +165,7 @@ def _asked(
 
 
 def _vendor(ctx: typer.Context) -> Path | None:
-    client = tools.find("socket.io-client", context.settings(ctx).cache, environ=os.environ)
-    return client.path if client else None
+    return operation.vendor(context.settings(ctx).cache, os.environ)
 
 
 def _write(file: Path, document: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from todoctl.adapters.image_builders import Builder
 from todoctl.core.images import Image, host_of, is_on_this_machine
 from todoctl.errors import TodoctlError, UsageError
-from todoctl.operations.images import Request
+from todoctl.operations.images import News, Request
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,7 @@ class Pushed:
     seconds: float
 
 
-@dataclass(frozen=True)
-class News:
-    """What happens to one image, so many seconds after it was begun; at its end what became of it."""
-
-    service: str
-    line: str
-    seconds: float
-    pushed: Pushed | None = None
-
-
-def push(request: Request, builder: Builder, *, insecure: bool, environ: Mapping[str, str]) -> Iterator[News]:
+def push(request: Request, builder: Builder, *, insecure: bool, environ: Mapping[str, str]) -> Iterator[News[Pushed]]:
     """Push every image that is asked for, with all its tags; nothing is pushed before it is known that all are there.
 
     Plain HTTP is spoken with a registry on this machine, and elsewhere only where `insecure` says so.

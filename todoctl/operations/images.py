@@ -10,17 +10,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import todoctl
 from todoctl.adapters import checkout
 from todoctl.adapters.image_builders import Builder
 from todoctl.core.images import CONTENT, Image
 from todoctl.errors import TodoctlError, UsageError
+from todoctl.operations import tools
 
 _LOCKS = ("services.lock", "mailsink.lock")
 _JUNK = shutil.ignore_patterns("__pycache__", "*.pyc")
 # What an image is made of, in a checkout.
 _PATHS = ("Dockerfile", *(f"requirements/{lock}" for lock in _LOCKS), "todoctl/__init__.py", "todoctl/core", "services")
+
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -58,18 +63,18 @@ class Built:
 
 
 @dataclass(frozen=True)
-class News:
-    """What happens to one image, so many seconds after it was begun: a line of the builder, or the image in `built`."""
+class News(Generic[Done]):
+    """What happens to one image, so many seconds after it was begun: a line, or in `done` what became of it."""
 
     service: str
     line: str
     seconds: float
-    built: Built | None = None
+    done: Done | None = None
 
 
 def build(
     request: Request, builder: Builder, *, source: Path, vendor: Path | None, environ: Mapping[str, str]
-) -> Iterator[News]:
+) -> Iterator[News[Built]]:
     """Build every image asked for; `vendor` is the folder with the page's Socket.IO client, if there is one.
 
     Raises:
@@ -91,6 +96,12 @@ def build(
 def source() -> Path:
     """Where the services lie: beside this package, in a checkout as in an installation."""
     return Path(todoctl.__file__).parents[1]
+
+
+def vendor(cache: Path, environ: Mapping[str, str]) -> Path | None:
+    """The page's Socket.IO client, None where it was not fetched."""
+    client = tools.find("socket.io-client", cache, environ=environ)
+    return client.path if client else None
 
 
 def public_tags(source: Path) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Desk:
     def push(self, *services: str, tags: tuple[str, ...] = ("1", "c0ffee"), insecure: bool = False) -> list[Pushed]:
         request = Request(IMAGES, services, tags)
         news = push(request, self.builder, insecure=insecure, environ=os.environ)
-        return [item.pushed for item in news if item.pushed]
+        return [item.done for item in news if item.done]
 
     def asked(self) -> list[str]:
         file = self.folder / "asked"

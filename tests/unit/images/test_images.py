@@ -102,7 +102,7 @@ def test_images_are_built_one_after_the_other(builder: Builder) -> None:
     """Each with its service, port, libraries and base; the id is the builder's."""
     request = Request(IMAGES, ("api", "mailsink"), ("t", "u"), "localhost/python:3.11")
     news = list(build(request, builder, source=ROOT, vendor=None, environ={"BROKEN": "none"}))
-    built = [item.built for item in news if item.built]
+    built = [item.done for item in news if item.done]
     assert [(item.service, item.reference, item.id) for item in built] == [
         ("api", "todo-api:t", "sha256:abc"),
         ("mailsink", "todo-mailsink:t", "sha256:abc"),
@@ -119,7 +119,7 @@ def test_a_failed_build_shows_the_builders_last_words(builder: Builder) -> None:
     request = Request(IMAGES, (), ("t",))
     seen = []
     with pytest.raises(ImageError, match="todo-api:t") as caught:
-        seen += [item.built for item in build(request, builder, source=ROOT, vendor=None, environ={"BROKEN": "api"})]
+        seen += [item.done for item in build(request, builder, source=ROOT, vendor=None, environ={"BROKEN": "api"})]
     assert caught.value.detail == ("no space left",)
     assert "--build-arg=SERVICE=api" in caught.value.hint
 

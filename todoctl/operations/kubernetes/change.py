@@ -12,8 +12,7 @@ from todoctl.core.topics import wanted_topics
 from todoctl.errors import TodoctlError, UnhealthyError
 from todoctl.operations.kafka import apply
 from todoctl.operations.kubernetes import balancers, evidence
-from todoctl.operations.kubernetes.colours import active
-from todoctl.operations.kubernetes.pods import cluster_values
+from todoctl.operations.kubernetes.pods import active, cluster_values
 from todoctl.operations.kubernetes.revisions import RELEASE, Beside, Candidate, Revisions
 from todoctl.operations.releases import Plan, Proof, begun, ended
 from todoctl.operations.steps import Step, StepEvent, run_steps

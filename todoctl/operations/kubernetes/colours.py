@@ -12,7 +12,7 @@ from todoctl.adapters import sidecar
 from todoctl.adapters.helm import Object
 from todoctl.adapters.kube.api import ForbiddenError, Kube
 from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS
-from todoctl.core.colours import CONFIG, LABEL, Colour, deployments_of, said_active
+from todoctl.core.colours import CONFIG, LABEL, Colour, deployments_of
 from todoctl.core.pod_trouble import is_ready
 from todoctl.core.values import Values
 from todoctl.errors import RefusedError, WaitTimeoutError
@@ -29,11 +29,6 @@ _COMPONENT = "app.kubernetes.io/component"
 _SIDECAR_PORT = 3500
 _AUTOSCALER = "HorizontalPodAutoscaler"
 _EVERY = 0.3
-
-
-def active(kube: Kube) -> Colour:
-    """The colour that Services lead to now."""
-    return said_active(kube.get(CONFIG_MAPS, CONFIG))
 
 
 @dataclass(frozen=True)

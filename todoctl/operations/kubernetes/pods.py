@@ -10,7 +10,7 @@ from typing import Any
 from todoctl.adapters.kube.api import Kube, Object
 from todoctl.adapters.kube.kinds import CONFIG_MAPS, POD_METRICS, PODS
 from todoctl.core.cluster_values import Cluster
-from todoctl.core.colours import CONFIG, colour_of, other, said_active
+from todoctl.core.colours import CONFIG, Colour, colour_of, other, said_active
 from todoctl.core.parts import Kind, sends_mail, sidecar_name
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError, UsageError
@@ -87,6 +87,11 @@ def replicas(cluster: Cluster, service: str) -> int:
     return (said if said is not None else cluster.workloads["default"].replicas) or 0
 
 
+def active(kube: Kube) -> Colour:
+    """The colour that Services lead to now."""
+    return said_active(kube.get(CONFIG_MAPS, CONFIG))
+
+
 class Pods:
     """The pods of a moment, asked for once for each namespace and selector; the idle colour's don't count."""
 
@@ -107,7 +112,7 @@ class Pods:
         """Without those of the idle colour; which one is idle is asked only where there are two."""
         if len({colour_of(pod) for pod in pods} - {None}) < 2:
             return pods
-        idle = other(said_active(self._kube.get(CONFIG_MAPS, CONFIG)))
+        idle = other(active(self._kube))
         return [pod for pod in pods if colour_of(pod) != idle]
 
     def memory(self, place: Place) -> int | None:

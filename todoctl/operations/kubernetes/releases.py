@@ -21,11 +21,10 @@ from todoctl.core.values import Values
 from todoctl.errors import MissingError, RefusedError, TodoctlError, UnhealthyError, UsageError
 from todoctl.operations.kubernetes import candidates, lock
 from todoctl.operations.kubernetes.change import ClusterChange
-from todoctl.operations.kubernetes.colours import active
 from todoctl.operations.kubernetes.foreseen import foreseeing
 from todoctl.operations.kubernetes.gate import Gate, Head
 from todoctl.operations.kubernetes.platform import ClusterPlatform
-from todoctl.operations.kubernetes.pods import cluster_values
+from todoctl.operations.kubernetes.pods import active, cluster_values
 from todoctl.operations.kubernetes.records import Records
 from todoctl.operations.kubernetes.revisions import RELEASE, Candidate, Revisions
 from todoctl.operations.operators.site import Clock

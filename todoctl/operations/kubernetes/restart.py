@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from functools import partial
 
 from todoctl.adapters.kube.api import Kube, Object
-from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS
-from todoctl.core.colours import CONFIG, said_active, workload_name
+from todoctl.adapters.kube.kinds import DEPLOYMENTS, PODS
+from todoctl.core.colours import workload_name
 from todoctl.core.values import Values
 from todoctl.errors import UnhealthyError, UsageError, WaitTimeoutError
-from todoctl.operations.kubernetes.pods import missing, places, selector
+from todoctl.operations.kubernetes.pods import active, missing, places, selector
 from todoctl.operations.steps import Step, StepEvent, Tell, run_steps
 
 # kubectl's own, so that both say the same of the last restart.
@@ -42,7 +42,7 @@ def restart(kube: Kube, values: Values, names: Sequence[str], *, seconds: float)
 
 
 def _roll(kube: Kube, values: Values, name: str, seconds: float, tell: Tell) -> str:
-    deployment = workload_name(name, said_active(kube.get(CONFIG_MAPS, CONFIG)))
+    deployment = workload_name(name, active(kube))
     if kube.get(DEPLOYMENTS, deployment) is None:
         raise UnhealthyError(f"{name} is not deployed in the namespace {kube.namespace}", hint="todoctl deploy")
     stamp = datetime.now(UTC).isoformat(timespec="milliseconds")

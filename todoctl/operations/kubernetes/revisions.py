@@ -16,8 +16,9 @@ from todoctl.core.colours import Colour, active_colour
 from todoctl.core.releases import Manifest, Release
 from todoctl.core.values import Values
 from todoctl.errors import TodoctlError
-from todoctl.operations.kubernetes.colours import Colours, active
+from todoctl.operations.kubernetes.colours import Colours
 from todoctl.operations.kubernetes.platform import ClusterPlatform
+from todoctl.operations.kubernetes.pods import active
 from todoctl.operations.kubernetes.records import Records, history
 from todoctl.operations.kubernetes.rollout import Rollout
 from todoctl.operations.operators.site import Clock

@@ -14,8 +14,8 @@ from todoctl.adapters import postgres
 from todoctl.adapters.helm import Release as Revision
 from todoctl.adapters.kafka import client
 from todoctl.adapters.kube.api import ForbiddenError, Kube, Object
-from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, SECRETS
-from todoctl.core.colours import CONFIG, LABEL, other, said_active
+from todoctl.adapters.kube.kinds import DEPLOYMENTS, SECRETS
+from todoctl.core.colours import LABEL, other
 from todoctl.core.parts import OPERATOR_ROLE, Kind
 from todoctl.core.releases import deployed, pending, to_go_back_to
 from todoctl.core.values import Values
@@ -26,6 +26,7 @@ from todoctl.operations.kubernetes.pods import (
     CHART,
     Place,
     Pods,
+    active,
     cluster_values,
     missing,
     places,
@@ -98,7 +99,7 @@ def running(kube: Kube) -> RunningRelease:
         # While a release is made, what ran before runs on.
         runs, waiting = deployed(found) or to_go_back_to(found), pending(found)
         document = _release(kube, runs.revision) if runs else {}
-        colour = said_active(kube.get(CONFIG_MAPS, CONFIG)) if runs else None
+        colour = active(kube) if runs else None
         beside = kube.names(DEPLOYMENTS, selector=f"{LABEL}={other(colour)}") if colour else []
         holder = lock.holder(kube, f"{RELEASE}-releases") if waiting else None
     except ForbiddenError:

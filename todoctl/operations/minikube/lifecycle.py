@@ -16,7 +16,6 @@ from todoctl.core.releases import pending
 from todoctl.core.values import Values
 from todoctl.errors import RefusedError, TodoctlError, UsageError
 from todoctl.operations import images as building
-from todoctl.operations import tools
 from todoctl.operations.kubernetes.platform import ClusterPlatform
 from todoctl.operations.kubernetes.releases import ClusterReleases
 from todoctl.operations.lifecycle import Asked, Stopped
@@ -145,8 +144,7 @@ class MinikubeLifecycle:
 
     def _images(self, values: Values, needs: Needs) -> Iterator[StepEvent]:
         source = building.source()
-        client = tools.find("socket.io-client", self.settings.cache, environ=self.environ)
-        vendor = client.path if client else None
+        vendor = building.vendor(self.settings.cache, self.environ)
         tag = building.content_tag(source, vendor)
         sources = loading.Sources(source, vendor, self.environ.get("TODOCTL_BASE_IMAGE", ""), tag)
         yield from self._told(

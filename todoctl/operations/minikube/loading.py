@@ -17,7 +17,7 @@ from todoctl.core.values import Values
 from todoctl.errors import TodoctlError
 from todoctl.operations import images as building
 from todoctl.operations.image_delivery import require_built
-from todoctl.operations.images import Request
+from todoctl.operations.images import News, Request
 from todoctl.settings import Settings
 
 # Stands in the name of images that belong to no registry: a node finds it as it is, and nobody is asked for it.
@@ -31,16 +31,6 @@ class Loaded:
     service: str
     reference: str
     seconds: float
-
-
-@dataclass(frozen=True)
-class News:
-    """What happens to one image, so many seconds after it was begun; at its end what became of it."""
-
-    service: str
-    line: str
-    seconds: float
-    loaded: Loaded | None = None
 
 
 def values_file(settings: Settings) -> Path:
@@ -59,7 +49,9 @@ def named(settings: Settings, values: Values, services: Sequence[str], tag: str)
     return Request(images(values, registry=registry_of(values)), services, (tag,), build=build)
 
 
-def load(request: Request, builder: Builder, minikube: Minikube, *, environ: Mapping[str, str]) -> Iterator[News]:
+def load(
+    request: Request, builder: Builder, minikube: Minikube, *, environ: Mapping[str, str]
+) -> Iterator[News[Loaded]]:
     """Load every image that is asked for.
 
     Raises:

@@ -17,9 +17,9 @@ from tests.unit.sites import CHART
 from todoctl.adapters.chart import read_values
 from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS, REPLICA_SETS, SECRETS
 from todoctl.errors import RefusedError, WaitTimeoutError
-from todoctl.operations.kubernetes.colours import Colours, active
+from todoctl.operations.kubernetes.colours import Colours
 from todoctl.operations.kubernetes.platform import ClusterPlatform
-from todoctl.operations.kubernetes.pods import Pods, places
+from todoctl.operations.kubernetes.pods import Pods, active, places
 from todoctl.operations.operators.site import Clock
 
 Object = dict[str, Any]
