@@ -21,6 +21,7 @@ import pytest
 from tests.cluster import dapr, images
 from tests.cluster.deployment import Images, Release, deployed
 from tests.cluster.kube import Cluster
+from tests.cluster.place import Place, nothing_deployed
 from tests.helm import Chart, helm
 from tests.unit.sites import CHART, ROOT
 
@@ -88,3 +89,16 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.make_namespace(name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def bare_place(
+    cluster: Cluster,
+    chart: Chart,
+    control_plane: None,
+    service_images: Images,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Place]:
+    """An environment with nothing deployed, for one module's releases."""
+    with nothing_deployed(cluster, chart, service_images, tmp_path_factory.mktemp("place")) as found:
+        yield found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -11,9 +10,9 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from tests.cluster import load
-from tests.cluster.deployment import REPLICAS, SERVICES, Images
-from tests.cluster.kube import Cluster, until
-from tests.cluster.place import Place, nothing_deployed
+from tests.cluster.deployment import REPLICAS, SERVICES
+from tests.cluster.kube import until
+from tests.cluster.place import Place
 from tests.helm import Chart
 from todoctl.errors import RefusedError, TodoctlError
 
@@ -32,18 +31,11 @@ __main__.main()
 
 
 @pytest.fixture(scope="module")
-def place(
-    cluster: Cluster,
-    chart: Chart,
-    control_plane: None,
-    service_images: Images,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Place]:
+def place(bare_place: Place) -> Place:
     """A first release, which runs as blue whatever strategy is asked for."""
-    with nothing_deployed(cluster, chart, service_images, tmp_path_factory.mktemp("colours")) as found:
-        made = found.run("deploy", "--strategy", "blue-green", "-o", "json", "--timeout", "300").json()
-        assert (made["revision"], made["colour"], made["strategy"]) == (1, "blue", "rolling")
-        yield found
+    made = bare_place.run("deploy", "--strategy", "blue-green", "-o", "json", "--timeout", "300").json()
+    assert (made["revision"], made["colour"], made["strategy"]) == (1, "blue", "rolling")
+    return bare_place
 
 
 def test_there_and_back_under_load(place: Place, chart: Chart) -> None:

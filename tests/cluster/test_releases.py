@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -13,9 +12,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from tests.cluster import load
-from tests.cluster.deployment import Images
-from tests.cluster.kube import Cluster, until
-from tests.cluster.place import Place, nothing_deployed
+from tests.cluster.kube import until
+from tests.cluster.place import Place
 from tests.cluster.variants import migration
 from tests.helm import Chart
 from todoctl.core.events import REMINDERS
@@ -29,16 +27,9 @@ ADDS = migration(5, "CREATE TABLE api.test_more (id bigint)")
 
 
 @pytest.fixture(scope="module")
-def place(
-    cluster: Cluster,
-    chart: Chart,
-    control_plane: None,
-    service_images: Images,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Place]:
-    """An environment with nothing deployed; database and broker are outside, and a topic is missing there."""
-    with nothing_deployed(cluster, chart, service_images, tmp_path_factory.mktemp("releases")) as found:
-        yield found
+def place(bare_place: Place) -> Place:
+    """Nothing is deployed; database and broker are outside, and a topic is missing there."""
+    return bare_place
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.cluster import load
-from tests.cluster.deployment import Images
-from tests.cluster.kube import Cluster, until
-from tests.cluster.place import Place, nothing_deployed
+from tests.cluster.kube import until
+from tests.cluster.place import Place
 from tests.helm import Chart
 
 # It waits for what the cluster measures, which takes minutes.
@@ -21,18 +18,11 @@ _SCALING = {"autoscaling": {"maxReplicas": _MOST, "cpuPercent": 500, "scaleDownS
 
 
 @pytest.fixture(scope="module")
-def place(
-    cluster: Cluster,
-    chart: Chart,
-    control_plane: None,
-    service_images: Images,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Place]:
+def place(bare_place: Place) -> Place:
     """A release whose api may have up to three replicas."""
-    with nothing_deployed(cluster, chart, service_images, tmp_path_factory.mktemp("scaling")) as found:
-        found.change(kubernetes__workloads__api=_SCALING)
-        found.run("deploy", "--timeout", "300")
-        yield found
+    bare_place.change(kubernetes__workloads__api=_SCALING)
+    bare_place.run("deploy", "--timeout", "300")
+    return bare_place
 
 
 def test_load_raises_the_replicas_and_rest_lowers_them(place: Place, chart: Chart) -> None:

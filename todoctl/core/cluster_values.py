@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from todoctl.core.colours import Colours
 from todoctl.core.sections import Name, Section
 
 Count = Annotated[int, Field(ge=0, le=100)]
@@ -32,18 +33,6 @@ class Images(Section):
     digests: dict[Name, Digest]
     pull_policy: Literal["Always", "IfNotPresent", "Never"]
     pull_secrets: tuple[Object, ...]
-
-
-class Colours(Section):
-    """Blue-green releases: Services lead to the active colour, which takes events and jobs.
-
-    `renders` is the colour whose pods the chart describes, the active one where it is empty; `kept` are the objects of the
-    other one as they were.
-    """
-
-    active: Literal["blue", "green"] = "blue"
-    renders: Literal["", "blue", "green"] = ""
-    kept: tuple[dict[str, Any], ...] = ()
 
 
 class Amounts(Section):

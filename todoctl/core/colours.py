@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from todoctl.core.sections import Section
+
 Object = Mapping[str, Any]
 Colour = Literal["blue", "green"]
 
 CONFIG = "colours"  # the ConfigMap that says which one is on; pods read it while they run
 LABEL = "colour"
+
+
+class Colours(Section):
+    """Blue-green releases: Services lead to the active colour, which takes events and jobs.
+
+    `renders` is the colour whose pods the chart describes, the active one where it is empty; `kept` are the objects of the
+    other one as they were.
+    """
+
+    active: Colour = "blue"
+    renders: Literal["", "blue", "green"] = ""
+    kept: tuple[dict[str, Any], ...] = ()
 
 
 def other(colour: Colour) -> Colour:
