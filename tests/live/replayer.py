@@ -20,9 +20,9 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["confluent_kafka", "confluent_kafka.admin", "tests.live.replayer"])
 
 
-def start(address: str, path: Path, batch: int) -> ForkServerProcess:
+def start(address: str, path: Path, batch: int, rate: float) -> ForkServerProcess:
     """The process, started."""
-    process = _CONTEXT.Process(target=_replay, args=(address, path, batch), daemon=True)
+    process = _CONTEXT.Process(target=_replay, args=(address, path, batch, rate), daemon=True)
     process.start()
     return process
 
@@ -33,10 +33,10 @@ def me(command: str, plan: str = "") -> Operator:
     return Operator(uuid4().hex, who.user, who.host, who.pid, who.started, command, plan, now, now)
 
 
-def _replay(address: str, path: Path, batch: int) -> None:
+def _replay(address: str, path: Path, batch: int, rate: float) -> None:
     desk = open_desk(Broker({"bootstrap.servers": address}), chart_values(), "dlq-events")
     header = open_plan(path, takes_changed=False)
     check_plan(desk, header)
-    request = running.ReplayRequest(header, path, {}, batch=batch, trial=0)
+    request = running.ReplayRequest(header, path, {}, rate=rate, batch=batch, trial=0)
     for _ in running.run(desk, request, me("replay", header.id), clock=lambda: datetime.now(UTC)):
         pass

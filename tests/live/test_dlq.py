@@ -175,7 +175,8 @@ def test_a_replay_killed_at_random_points_loses_and_doubles_nothing(desk: Desk, 
     chance, kills, inside = random.Random(_SEED), pytestconfig.option.replay_kills, 0
     share = 3000 // kills
     for _ in range(kills):
-        inside += _kill_inside(desk, chance.randint(1, share), max(5, share // 5))
+        # So slowly that the letters last for every kill, however late each one is seen to be due.
+        inside += _kill_inside(desk, chance.randint(1, share), batch=max(5, share // 5), rate=3 * share)
     assert inside == kills
     result = desk.replay()
     assert result.code == 0, result.err
@@ -184,13 +185,13 @@ def test_a_replay_killed_at_random_points_loses_and_doubles_nothing(desk: Desk, 
     assert desk.pending() == 5000 - sum(item.kind in WITH_ORIGIN for item in dead)
 
 
-def _kill_inside(desk: Desk, records_later: int, batch: int) -> bool:
+def _kill_inside(desk: Desk, records_later: int, *, batch: int, rate: float) -> bool:
     """Start a replay and kill it when so many decisions lie on the broker; whether the kill found it at work.
 
     Those of open transactions count, so the kill falls inside of one as often as between two.
     """
     wanted = _decisions_end(desk.server) + records_later
-    process = replayer.start(desk.server.address, desk.folder / "plan.jsonl", batch)
+    process = replayer.start(desk.server.address, desk.folder / "plan.jsonl", batch, rate)
     until(lambda: not process.is_alive() or _decisions_end(desk.server) >= wanted, "it decides something", 120)
     process.kill()
     process.join(60)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import urlencode
 
 from todoctl.adapters.kube.access import Access
@@ -27,6 +27,13 @@ _CHUNK = 64 * 1024  # bytes read at once
 
 T = TypeVar("T")
 Dialled = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Closable(Protocol):
+    """A socket or a writer."""
+
+    def close(self) -> None:
+        """End it; once more does nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Streams:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="kubernetes streams", daemon=True)
         self._thread.start()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.complaints: list[str] = []
 
     def __enter__(self) -> Self:
@@ -68,7 +75,7 @@ class Streams:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work in the thread of the streams; gives what it gives."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self._called(work), self._loop).result()
 
     def run(self, namespace: str, pod: str, container: str, argv: Sequence[str], *, seconds: float = 30) -> bytes:
         """What a program in a container writes to its stdout.
@@ -110,7 +117,7 @@ class Streams:
         """A connection to a port of a pod; with `tls` its server must prove to be `name`."""
         path = PODS.path(target.namespace, target.pod, "portforward")
         ours, theirs = socket.socketpair()
-        self._keep(self._carry(path, target, theirs))
+        self._keep(self._carry(path, target, theirs), theirs)
         return await asyncio.open_connection(sock=ours, ssl=tls, server_hostname=name if tls else None)
 
     async def _carry(self, path: str, target: Target, end: socket.socket) -> None:
@@ -189,7 +196,9 @@ class Streams:
         self, handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]], port: int
     ) -> int:
         # The port is listened on from now on; the task only holds it.
-        server = await asyncio.start_server(lambda reader, writer: self._keep(handle(reader, writer)), LOOPBACK, port)
+        server = await asyncio.start_server(
+            lambda reader, writer: self._keep(handle(reader, writer), writer), LOOPBACK, port
+        )
         self._keep(_held(server))
         return int(server.sockets[0].getsockname()[1])
 
@@ -209,18 +218,34 @@ class Streams:
         finally:
             await _closed(*open_ends)
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run beside everything else, until it is done or all ends."""
+    def _keep(self, work: Coroutine[Any, Any, None], end: Closable | None = None) -> None:
+        """Run beside everything else, until it is done or all ends; `end` is closed then.
+
+        Work that is cancelled before its first step never gets to close what it was given.
+        """
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if end is not None:
+            task.add_done_callback(lambda _: end.close())
+
+    async def _called(self, work: Coroutine[Any, Any, T]) -> T:
+        """The work of another thread, which does not wait for ever when all ends."""
+        task = asyncio.current_task()
+        self._tasks.add(task)  # type: ignore[arg-type]
+        try:
+            return await work
+        finally:
+            self._tasks.discard(task)
 
     async def _end(self) -> None:
-        # A connection that was just taken, or was being dialled, may begin to carry while the others end.
-        while tasks := list(self._tasks):
-            for task in tasks:
+        # A connection that was just taken is a task of asyncio's own, and one of ours a step later: only ours may be
+        # cancelled, and all are waited for.
+        me = asyncio.current_task()
+        while others := asyncio.all_tasks() - {me}:
+            for task in others & self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(others)
             await asyncio.sleep(0)
 
 

@@ -104,3 +104,21 @@ def test_a_port_that_is_taken(reach: Reach) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UnhealthyError, match=f"the port {port} of this machine can't be used"):
             reach.service("postgresql", at=port)
+
+
+def test_a_connection_that_was_just_taken_is_closed_with_the_rest(cluster: FakeCluster) -> None:
+    """At whatever step of its taking everything ends: an open end would be told by the other side, which reads its end."""
+    for _ in range(40):
+        with Streams(Access("test", "http://127.0.0.1:1")) as streams:
+            host, _, port = Reach(cluster.kube, streams).service("postgresql").partition(":")
+            waiting = [socket.create_connection((host, int(port)), timeout=5) for _ in range(3)]
+        for connection in waiting:
+            with connection:
+                assert _is_over(connection)
+
+
+def _is_over(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
