@@ -24,6 +24,7 @@ from services.api.routes import router
 from services.api.upkeep import Upkeep
 from services.api.writes import Writer
 from services.common.database import Database, database_check
+from services.common.jwks import JwksCache, jwks_through
 from services.common.ratelimit import TokenBuckets
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
@@ -64,10 +65,11 @@ def create_app(
             yield
         await database.aclose()
 
+    keys = JwksCache(jwks_through(sidecar), clock)
     app = make_app(
         title="api",
         registry=registry,
-        checks={"database": database_check(database), "sidecar": sidecar_check(sidecar)},
+        checks={"database": database_check(database), "sidecar": sidecar_check(sidecar), "keys": keys.missing},
         lifespan=lifespan,
         openapi=settings.openapi,
         takes_work=settings.takes_work,
@@ -75,7 +77,7 @@ def create_app(
     # A path with a slash too many is another path, not a redirect.
     app.router.redirect_slashes = False
     rate = settings.rate_limit_per_second
-    app.state.verifier = TokenVerifier.through(sidecar, settings, clock)
+    app.state.verifier = TokenVerifier.of(keys, settings, clock)
     app.state.parts = Parts(
         writer=Writer(database, clock, remind=alarms.at),
         database=database,

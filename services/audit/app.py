@@ -17,6 +17,7 @@ from services.common.breaker import Clock
 from services.common.consumer import EVENT_BODY_LIMIT, MANY_EVENTS, BulkRoute, Consumer, EventMetrics, consumer_check
 from services.common.database import Database, database_check
 from services.common.guard import require_app_token
+from services.common.jwks import JwksCache, jwks_through
 from services.common.letters import Letters
 from services.common.openapi import refusals
 from services.common.settings import ServiceSettings
@@ -38,10 +39,12 @@ def create_app(
         await sidecar.aclose()
         await database.aclose()
 
+    keys = JwksCache(jwks_through(sidecar), clock)
     checks = {
         "database": database_check(database),
         "sidecar": sidecar_check(sidecar),
         "consumer": consumer_check(*consumers),
+        "keys": keys.missing,
     }
     app = make_app(
         title="audit",
@@ -57,7 +60,7 @@ def create_app(
         endpoint = BulkRoute(consumer).endpoint
         path, name = f"/events/{consumer.topic}", f"receive_{consumer.topic.replace('-', '_')}"
         app.add_api_route(path, endpoint, methods=["POST"], dependencies=[guard], name=name, **MANY_EVENTS)
-    app.state.verifier = TokenVerifier.through(sidecar, settings, clock)
+    app.state.verifier = TokenVerifier.of(keys, settings, clock)
     _add_query(app, database)
     return app
 

@@ -53,6 +53,12 @@ class JwksCache:
             return self._keys.get(key_id)
         raise Unavailable("auth is away, so the access token can't be checked")
 
+    async def missing(self) -> str | None:
+        """For /readyz: until the keys were had once, no token can be judged; asks for them."""
+        if self._fetched is None:
+            await self._renew(FRESH)
+        return None if self._fetched is not None else "auth's keys could not be fetched yet"
+
     async def _renew(self, enough: timedelta) -> None:
         # One call at a time: those who waited for it find its answer.
         async with self._lock:

@@ -18,10 +18,8 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from services.common.context import user_id
-from services.common.jwks import JwksCache, jwks_through
 from services.common.problems import Problem
 from services.common.settings import ServiceSettings
-from services.common.sidecar import Sidecar
 
 ALGORITHM = "EdDSA"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068's media type
@@ -86,9 +84,8 @@ class TokenVerifier:
         self._known: dict[str, _Known] = {}
 
     @classmethod
-    def through(cls, sidecar: Sidecar, settings: ServiceSettings, clock: Clock) -> Self:
-        """A verifier that asks auth for its keys through the sidecar."""
-        keys = JwksCache(jwks_through(sidecar), clock)
+    def of(cls, keys: Keys, settings: ServiceSettings, clock: Clock) -> Self:
+        """A verifier of this deployment's tokens."""
         return cls(keys, issuer=settings.token_issuer, audience=settings.token_audience, clock=clock)
 
     async def verify(self, token: str) -> Principal:

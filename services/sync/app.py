@@ -14,6 +14,7 @@ from services.common.breaker import Clock
 from services.common.consumer import EVENT_BODY_LIMIT, ONE_EVENT, EventMetrics, EventRoute, consumer_check
 from services.common.delivery import AnyEvent
 from services.common.guard import require_app_token
+from services.common.jwks import JwksCache, jwks_through
 from services.common.limits import BodyLimitMiddleware
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
@@ -38,7 +39,8 @@ def create_app(
     """The application; it connects to nothing before it is asked something."""
     metrics, server = SyncMetrics(registry), make_server(sync)
     rooms = Rooms(SocketOutlet(server), ChangeLog(sidecar, service_token=settings.service_token), metrics, clock)
-    verifier = TokenVerifier.through(sidecar, settings, clock)
+    keys = JwksCache(jwks_through(sidecar), clock)
+    verifier = TokenVerifier.of(keys, settings, clock)
     sockets = Sockets(server, rooms, verifier, settings=sync, metrics=metrics, clock=clock)
     presence = Presence(sidecar, replica=sync.replica, clock=clock)
     route = _route(rooms, sidecar, clock, registry)
@@ -55,7 +57,11 @@ def create_app(
         await presence.end()
         await sidecar.aclose()
 
-    checks = {"sidecar": sidecar_check(sidecar), "consumer": consumer_check(route.consumer)}
+    checks = {
+        "sidecar": sidecar_check(sidecar),
+        "consumer": consumer_check(route.consumer),
+        "keys": keys.missing,
+    }
     app = make_app(
         title="sync",
         registry=registry,

@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, admin
 
 from tests.live.broker import KafkaServer, kafka_server
 from tests.program import Ended, Program, until
@@ -48,20 +50,42 @@ def _openssl(folder: Path, command: str, *arguments: str) -> None:
 @pytest.fixture(scope="module")
 def guarded(papers: Path) -> Iterator[tuple[KafkaServer, str]]:
     """A broker, and the address of a second listener of its that takes the authority's clients and no others."""
+    with _second_listener("SSL", papers, {"ssl.client.auth": "required"}) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def asking(papers: Path) -> Iterator[tuple[KafkaServer, str]]:
+    """A broker, and the address of a second listener of its that takes who logs in as ada with her password."""
+    module = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    settings = {
+        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        "listener.name.second.scram-sha-512.sasl.jaas.config": module,
+    }
+    with _second_listener("SASL_SSL", papers, settings) as (server, address):
+        ada = admin.UserScramCredentialUpsertion(
+            "ada", admin.ScramCredentialInfo(admin.ScramMechanism.SCRAM_SHA_512, 4096), b"her password"
+        )
+        for done in client.administrator(server.client).alter_user_scram_credentials([ada]).values():
+            done.result(30)
+        yield server, address
+
+
+@contextmanager
+def _second_listener(protocol: str, papers: Path, more: dict[str, str]) -> Iterator[tuple[KafkaServer, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     settings = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{{port}},MTLS://{address},CONTROLLER://127.0.0.1:{{controller}}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{{port}},MTLS://{address}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,MTLS:SSL,CONTROLLER:PLAINTEXT",
-        "ssl.client.auth": "required",
+        "listeners": f"PLAINTEXT://127.0.0.1:{{port}},SECOND://{address},CONTROLLER://127.0.0.1:{{controller}}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{{port}},SECOND://{address}",
+        "listener.security.protocol.map": f"PLAINTEXT:PLAINTEXT,SECOND:{protocol},CONTROLLER:PLAINTEXT",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(papers / "broker.both.pem"),
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": str(papers / "ca.pem"),
     }
-    with kafka_server(settings) as server:
+    with kafka_server(settings | more) as server:
         yield server, address
 
 
@@ -103,6 +127,41 @@ def test_a_handshake_that_fails_says_so(
 
 
 @pytest.fixture
+def ada(asking: tuple[KafkaServer, str], papers: Path, tmp_path: Path) -> Program:
+    """Todoctl whose environment logs in at the broker, with a password that lies in a file."""
+    program = _program(tmp_path, asking[1], protocol="SASL_SSL", ca_file=papers / "ca.pem")
+    lines = ['sasl_mechanism = "SCRAM-SHA-512"', 'username = {env = "KAFKA_USER"}', 'password = {file = "password"}']
+    with (program.work / "todoctl.toml").open("a") as config:
+        config.write("\n".join(lines) + "\n")
+    return replace(program, variables={"KAFKA_USER": "ada"})
+
+
+def test_who_logs_in_is_let_in(asking: tuple[KafkaServer, str], ada: Program) -> None:
+    """By SCRAM over TLS, for writing, reading and asking."""
+    topic = asking[0].topic()
+    (ada.work / "password").write_text("her password\n")
+    (ada.work / "hello").write_text("hello")
+    made = ada.run("-e", "there", "topics", "produce", topic, "--raw", "hello")
+    assert made.code == 0, made.err
+    read = ada.run("-e", "there", "topics", "tail", topic, "-o", "raw")
+    assert (read.code, read.out) == (0, "hello\n"), read.err
+    assert topic in ada.run("-e", "there", "topics", "list").out
+
+
+def test_a_refused_password_is_said_and_not_shown(ada: Program) -> None:
+    """A wrong one, one that is not there, and a user whom nobody knows."""
+    nothing = ada.run("-e", "there", "topics", "list")
+    assert (nothing.code, "password" in nothing.err) == (2, True), nothing.err
+    (ada.work / "password").write_text("not-her-password")
+    for program in (ada, replace(ada, variables={"KAFKA_USER": "nobody"})):
+        refused = program.run("-e", "there", "topics", "list")
+        assert refused.code == 1
+        assert "uthentication failed" in refused.err
+        assert "next: todoctl env show" in refused.err
+        assert "not-her-password" not in refused.err
+
+
+@pytest.fixture
 def pair(own_kafka: KafkaServer) -> Iterator[tuple[KafkaServer, str]]:
     """The second broker of a cluster of two, and a topic of which each leads one partition, a record in both."""
     controller = re.search(r"^controller.quorum.voters=1@(.*)$", own_kafka.properties, re.MULTILINE)
@@ -114,14 +173,14 @@ def pair(own_kafka: KafkaServer) -> Iterator[tuple[KafkaServer, str]]:
         "listeners": "PLAINTEXT://127.0.0.1:{port}",
     }
     with kafka_server(settings) as second:
-        admin = client.administrator(own_kafka.client)
-        until(lambda: len(admin.list_topics(timeout=10).brokers) == 2, "two brokers", 60)
+        asked = client.administrator(own_kafka.client)
+        until(lambda: len(asked.list_topics(timeout=10).brokers) == 2, "two brokers", 60)
         topic = own_kafka.topic(count=2)
         producer = Producer(own_kafka.librdkafka)
         for partition in (0, 1):
             producer.produce(topic, value=b"in %d" % partition, partition=partition)
         assert producer.flush(30) == 0
-        leaders = {part.leader for part in admin.list_topics(topic, timeout=10).topics[topic].partitions.values()}
+        leaders = {part.leader for part in asked.list_topics(topic, timeout=10).topics[topic].partitions.values()}
         assert leaders == {1, 2}
         yield second, topic
 

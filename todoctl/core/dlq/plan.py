@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, cast, get_args
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
@@ -67,8 +66,7 @@ class PlanHeader(BaseModel):
         return self.model_dump_json().encode() + b"\n"
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """What is to be done with one letter, which `digest` proves to be the one that was reviewed.
 
     `is_wrapped` says that the letter is one of ours, which has the record inside. The record goes to `topic` and its partition `to`, or where its key belongs when that is None. `value` is given only
@@ -128,18 +126,26 @@ def read_entry(line: bytes, number: int) -> Entry:
         found = plan_line.read(line)
         partition, _, offset = found.letter.partition("/")
         act = cast(Act, found.__struct_config__.tag)
-        entry = Entry(int(partition), int(offset), found.digest, act, because=found.because)
-        if isinstance(found, plan_line.Cover):
-            entry.topic, entry.same_as = found.topic, found.same_as
+        where = (int(partition), int(offset), found.digest, act)
         if isinstance(found, plan_line.Replay):
-            entry.topic, entry.to = found.topic, found.partition
-            entry.key, entry.count = found.key_bytes, found.count
-            entry.headers = found.header_bytes
-            entry.is_wrapped, entry.is_edited = found.wrapped, found.edited is True
-            entry.has_value, entry.value = found.value is not UNSET, found.value_bytes
+            return Entry(
+                *where,
+                topic=found.topic,
+                to=found.partition,
+                key=found.key_bytes,
+                headers=found.header_bytes,
+                count=found.count,
+                is_wrapped=found.wrapped,
+                has_value=found.value is not UNSET,
+                value=found.value_bytes,
+                is_edited=found.edited is True,
+                because=found.because,
+            )
+        if isinstance(found, plan_line.Cover):
+            return Entry(*where, topic=found.topic, same_as=found.same_as, because=found.because)
     except ValueError as error:
         raise UsageError(f"line {number} of the plan is no entry: {error}", hint=_AGAIN) from error
-    return entry
+    return Entry(*where, because=found.because)
 
 
 def read_header(line: bytes) -> PlanHeader:

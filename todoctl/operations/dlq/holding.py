@@ -21,7 +21,7 @@ from todoctl.operations.dlq.desk import Desk, read_ledger, require_decisions
 # One for replay, park and purge: whoever takes it fences the one before.
 TRANSACTIONAL_ID = "todoctl-dlq"
 
-BATCH = 5000
+BATCH = 10_000
 
 # An operator on another machine who gave no sign of life for so long is gone.
 _SILENCE = timedelta(seconds=60)

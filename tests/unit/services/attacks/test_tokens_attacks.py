@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from services.auth.app import create_app as auth_app
 from services.common.database import Database
+from services.common.jwks import JwksCache, jwks_through
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
 from services.common.tokens import InvalidTokenError, TokenVerifier
@@ -207,7 +208,7 @@ async def test_attack_10_rotated_keys(todo: TodoDatabase) -> None:
     database = Database(todo.url("auth"), name="auth")
     auth = auth_app(settings=settings, database=database, sidecar=sidecar, clock=clock, registry=CollectorRegistry())
     fake.apps = {"auth": auth}
-    verifier = TokenVerifier.through(sidecar, settings, clock)
+    verifier = TokenVerifier.of(JwksCache(jwks_through(sidecar), clock), settings, clock)
     account = {"email": "t10@example.org", "password": PASSWORD}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(auth), base_url="http://auth") as client:
 

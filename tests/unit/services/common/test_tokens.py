@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from services.common.context import user_id
+from services.common.failures import Unavailable
 from services.common.jwks import JwksCache, jwks_through
 from services.common.sidecar import Sidecar
 from services.common.tokens import CurrentUser, TokenVerifier
@@ -350,6 +351,26 @@ async def test_nobody_waits_for_auth_with_a_key_at_hand() -> None:
     hangs.set()
     unknown = await asyncio.wait_for(cache.get("k2"), 1)
     assert (unknown, asked) == (None, [2])
+
+
+async def test_a_process_is_ready_once_it_had_the_keys() -> None:
+    """Until then it asks, no more often than every second; afterwards auth may go away."""
+    asked, now, is_away = [0], [NOW], [True]
+
+    async def fetch() -> dict[str, Any]:
+        asked[0] += 1
+        if is_away[0]:
+            raise Unavailable("not yet")
+        return {"keys": [jwk()]}
+
+    cache = JwksCache(fetch, lambda: now[0])
+    assert [await cache.missing() for _ in range(3)] == ["auth's keys could not be fetched yet"] * 3
+    is_away[0] = False
+    now[0] += timedelta(seconds=2)
+    assert await cache.missing() is None
+    is_away[0] = True
+    now[0] += timedelta(hours=2)
+    assert (await cache.missing(), asked) == (None, [2])
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(500, text="x"), httpx.Response(200, text="<html>"), "empty", "list"])
