@@ -23,7 +23,7 @@ class Together(Generic[Item, Answer]):
         call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]],
         *,
         most: int = 200,
-        moment: float = 0.02,
+        moment: float = 0.004,
     ) -> None:
         self._call, self._most, self._moment = call, most, moment
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
