@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,7 +19,7 @@ _MODULE = f"github.com/dapr/dapr@v{VERSION}"
 _EXEMPT = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", NAMESPACE]}
 # On a busy machine of two cores a control plane that answers late must not be ended for it.
 _PATIENT = {"livenessProbe": {"failureThreshold": 20}}
-_VALUES = {
+VALUES: dict[str, Any] = {
     "global": {"registry": "localhost/dapr", "tag": VERSION},
     "dapr_operator": _PATIENT,
     "dapr_placement": _PATIENT,
@@ -48,16 +49,22 @@ def _install(cluster: Cluster, helm: Path) -> None:
     chart = Chart(helm, Path(_downloaded()) / "charts" / "dapr")
     with tempfile.TemporaryDirectory() as folder:
         values = Path(folder) / "values.yaml"
-        values.write_text(yaml.safe_dump(_VALUES))
-        # The source has 0.0.0 there; Dapr's own releases are stamped like this.
-        packed = chart.run("package", str(chart.folder), "--version", VERSION, "--destination", folder)
-        assert packed.returncode == 0, packed.stderr
+        values.write_text(yaml.safe_dump(VALUES))
         done = chart.run(
-            *("upgrade", "--install", "dapr", f"{folder}/dapr-{VERSION}.tgz", "--namespace", NAMESPACE),
+            *("upgrade", "--install", "dapr", str(packed(helm, Path(folder))), "--namespace", NAMESPACE),
             *("--create-namespace", "--kube-context", cluster.context, "--values", str(values)),
             environ=cluster.environ,
         )
     assert done.returncode == 0, done.stderr
+
+
+def packed(helm: Path, folder: Path) -> Path:
+    """Its chart as an archive in the folder."""
+    chart = Chart(helm, Path(_downloaded()) / "charts" / "dapr")
+    # The source has 0.0.0 there; Dapr's own releases are stamped like this.
+    done = chart.run("package", str(chart.folder), "--version", VERSION, "--destination", str(folder))
+    assert done.returncode == 0, done.stderr
+    return folder / f"dapr-{VERSION}.tgz"
 
 
 def _downloaded() -> str:

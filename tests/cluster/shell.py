@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ class Shell:
 
     folder: Path
     kubeconfig: str
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, **environments: dict[str, Any]) -> None:
         """The configuration file, with an environment for each name."""
@@ -37,6 +39,7 @@ class Shell:
             "TODOCTL_CONFIG": str(self.folder / "todoctl.toml"),
             "KUBECONFIG": self.kubeconfig,
             "TZ": "UTC",
+            **self.variables,
         }
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

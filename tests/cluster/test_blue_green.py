@@ -111,6 +111,61 @@ def test_killed_before_the_switch(place: Place) -> None:
     place.run("smoke")
 
 
+def test_killed_in_the_middle_of_the_switch(place: Place) -> None:
+    """Both colours take events then, and status and deploy say so; unlock leaves the one that ran, the same command ends it."""
+    before = place.running()
+    place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "error", "SWITCH": "killed"})
+    switch = ("deploy", "--strategy", "blue-green")
+    with place.interrupted(*switch, by=signal.SIGKILL):
+        until(lambda: _switch(place)[_other(before)] == "on", "the other colour is on", seconds=300)
+    seen = place.run("status", "-o", "json", code=None).json()["release"]
+    assert (seen["revision"], seen["worked_on_by"]) == (before["revision"], None)
+    assert seen["pending"] > before["revision"]
+    assert seen["colour"] in _led(place)
+    assert seen["both_work"] == (len(_led(place)) == 2 or _switch(place)[_other(seen)] == "on")
+    refused = place.run("deploy", code=RefusedError.exit_code).err
+    assert "unlock" in refused
+    assert f"{seen['colour']}" in refused
+    assert "unlock" in place.run("rollback", code=RefusedError.exit_code).err
+    place.run("unlock")
+    _assert_only(place, before)
+    made = place.run(*switch, "-o", "json").json()
+    assert (made["colour"], made["state"]) == (_other(before), "deployed")
+    assert _taking(place) == {made["colour"]}
+
+
+def test_interrupted_while_the_old_colour_drains(place: Place) -> None:
+    """Ctrl-C after Services were turned: exit 130, and the colour that ran serves again; a kill there, and unlock does the same."""
+    for number, by in enumerate((signal.SIGINT, signal.SIGKILL)):
+        before = place.running()
+        place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "error", "DRAINS": str(number)})
+        with place.interrupted("deploy", "--strategy", "blue-green", by=by) as process:
+            until(lambda before=before: _led(place) == {_other(before)}, "Services lead to the other one", seconds=300)
+        if by is signal.SIGKILL:
+            seen = place.run("status", "-o", "json", code=None).json()["release"]
+            assert (seen["colour"], seen["pending_state"]) == (_other(before), "pending-upgrade")
+            place.run("unlock")
+        else:
+            assert process.returncode == 130
+        _assert_only(place, before)
+        place.run("smoke")
+
+
+def test_a_way_back_that_is_killed_after_its_switch_is_finished(place: Place) -> None:
+    """The pods of the colour that ran may be gone by then: unlock leaves one colour, and a release that ran well."""
+    before = place.running()
+    place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "warning", "SWITCH": "there"})
+    made = place.run("deploy", "--strategy", "blue-green", "-o", "json").json()
+    with place.interrupted("rollback", by=signal.SIGKILL):
+        until(lambda: _led(place) == {before["colour"]}, "Services lead back", seconds=300)
+    place.run("unlock")
+    running = place.running()
+    assert running["returns_to"] in {before["revision"], before["returns_to"], made["revision"]}
+    assert _led(place) == {running["colour"]}
+    assert _taking(place) == {running["colour"]}
+    place.run("smoke")
+
+
 def test_from_colour_to_colour(place: Place) -> None:
     """The next blue-green release takes the idle colour's place; restart and status mean the one that runs."""
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "warning"})
@@ -132,6 +187,31 @@ def test_a_rolling_release_lets_the_idle_colour_go(place: Place) -> None:
     assert place.run("deploy", "-o", "json").json()["colour"] == "blue"
     until(lambda: not _names(place, "green"), "green's pods have ended", seconds=120)
     assert _taking(place) == {"blue"}
+
+
+def _switch(place: Place) -> dict[str, str]:
+    """What pods read: the active colour, and which ones are on."""
+    return dict(place.cluster.get("--namespace", place.namespace, "configmap", "colours")["data"])
+
+
+def _led(place: Place) -> set[str]:
+    """The colours that Services lead to."""
+    found = place.cluster.get("--namespace", place.namespace, "services", *SERVICES)["items"]
+    return {item["spec"]["selector"]["colour"] for item in found}
+
+
+def _other(release: dict[str, Any]) -> str:
+    return "green" if release["colour"] == "blue" else "blue"
+
+
+def _assert_only(place: Place, before: dict[str, Any]) -> None:
+    """What ran runs again, in its colour; what the other one has takes no event and no job."""
+    running = place.running()
+    assert running["colour"] == before["colour"]
+    assert running["returns_to"] == before["revision"]
+    assert _switch(place) == {"active": before["colour"], before["colour"]: "on", _other(before): "off"}
+    assert _led(place) == {before["colour"]}
+    assert _taking(place) == {before["colour"]}
 
 
 def _alive(place: Place, component: str, colour: str) -> list[dict[str, Any]]:

@@ -7,18 +7,24 @@ Services and the Secrets that these would have, and behind them are the real one
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 import yaml
 
 from tests.cluster import outside
 from tests.cluster.deployment import Images, Release
-from tests.cluster.kube import Object
+from tests.cluster.kube import Object, until
 from tests.cluster.shell import Shell, kubeconfig, section
 from tests.helm import merged, nested
+from tests.live.letters import event
 from tests.unit.sites import CHART
 from todoctl.adapters.chart import read_values
+from todoctl.errors import RefusedError
 
 VALUES = read_values(CHART)
 _RELAY = """
@@ -133,6 +139,43 @@ def test_the_broker_is_reached_through_its_pod(inside: Shell) -> None:
     assert inside.run("dlq", "list", "-o", "json").code == 0
     tailed = inside.run("topics", "tail", "task-events", "-o", "json")
     assert tailed.code == 0, tailed.err
+
+
+def test_letters_are_repaired_through_the_gateway(inside: Shell, release: Release, tmp_path: Path) -> None:
+    """A broken event dies at each of its consumers; edited by hand it is sent once, and each has processed it."""
+    number = uuid4().int % 10**9
+    event_id, value = event(number)
+    plan, editor, planted = (tmp_path / name for name in ("plan.jsonl", "editor", "event.json"))
+    planted.write_bytes(value.replace(b'"completed"', b'"unfit"'))
+    editor.write_text('#!/bin/sh\nexec sed -i \'s/"unfit"/"completed"/\' "$1"\n')
+    editor.chmod(0o755)
+    by_hand = replace(inside, variables={"EDITOR": str(editor)})
+    assert inside.run("topics", "produce", "task-events", str(planted), "--raw", "--key", "7").code == 0
+    letters = until(lambda: _letters(inside, event_id), "a letter of each consumer", seconds=60)
+    assert {letter["consumer"] for letter in letters} == {"audit", "recurring"}
+    told = inside.run("dlq", "show", letters[0]["letter"], "-o", "json").json()
+    assert told["model"]
+    unfit = inside.run("dlq", "plan", event_id, "--out", str(tmp_path / "unfit.jsonl"), "-o", "json")
+    assert (unfit.code, unfit.json()["counts"].get("replay", 0)) == (0, 0), unfit.err
+    planned = by_hand.run("dlq", "plan", event_id, "--edit", "--out", str(plan), "-o", "json")
+    assert (planned.code, planned.json()["counts"]["replay"]) == (0, 1), planned.err
+    asked = inside.run("dlq", "replay", "--plan", str(plan))
+    assert (asked.code, "--yes" in asked.err) == (RefusedError.exit_code, True), asked.err
+    done = inside.run("dlq", "replay", "--plan", str(plan), "--yes", "--wait", "120", "-o", "json")
+    assert done.code == 0, done.err
+    processed = {name: dict(counts) for name, counts in done.json()["consumers"].items()}
+    assert processed == {"audit": {"processed": 1}, "recurring": {"processed": 1}}
+    again = inside.run("dlq", "replay", "--plan", str(plan), "--yes", "--wait", "120", "-o", "json")
+    assert (again.code, again.json()["replayed"]) == (0, 0), again.err
+    assert _letters(inside, event_id, some=0) == []
+    with psycopg.connect(release.outside.url("todo_owner"), connect_timeout=10) as link:
+        audited = link.execute("SELECT count(*) FROM audit.audit_logs WHERE event_id = %s", (event_id,)).fetchall()
+    assert audited == [(1,)]
+
+
+def _letters(shell: Shell, event_id: str, *, some: int = 2) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = shell.run("dlq", "list", event_id, "--letters", "-o", "json").json()
+    return found if len(found) >= some else []
 
 
 def test_the_database_is_reached_through_its_pod(inside: Shell) -> None:

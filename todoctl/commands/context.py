@@ -12,6 +12,7 @@ import typer
 
 from todoctl import screen
 from todoctl import settings as settings_module
+from todoctl.core.releases import pending
 from todoctl.core.values import Values
 from todoctl.errors import RefusedError
 from todoctl.screen import Output
@@ -164,6 +165,9 @@ def carry_out(change: Change, current: Releases, prove: Proof | None) -> None:
         try:
             screen.follow(change.carry_out(prove), board)
         except KeyboardInterrupt:
+            if pending(current.history()) is None:
+                # Nothing had been begun, or all of it was done.
+                raise
             board.update("interrupted", "starting", "going back to what ran before", 0.0)
             screen.follow(current.unlock(), board)
             raise

@@ -45,6 +45,8 @@ def main(
 def _tell_pending(release: RunningRelease) -> None:
     if release.idle:
         screen.note(f"{release.colour} runs, {release.idle} is idle beside it")
+    if release.both_work:
+        screen.note(f"{release.colour} runs, and the other colour takes events and jobs beside it")
     if release.pending is None:
         return
     if release.worked_on_by:

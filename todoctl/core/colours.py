@@ -61,10 +61,22 @@ def deployments_of(objects: Sequence[Object], colour: Colour) -> list[Object]:
     return [item for item in of_colour(objects, colour) if item["kind"] == "Deployment"]
 
 
+def are_the_same(some: Sequence[Object], others: Sequence[Object], colour: Colour) -> bool:
+    """Whether two releases give a colour the same pods: then those that wait for the one serve for the other."""
+    one, two = (
+        {item["metadata"]["name"]: _template(item) for item in deployments_of(all_, colour)} for all_ in (some, others)
+    )
+    return one == two
+
+
 def colour_of(item: Object) -> str | None:
     """The colour that an object belongs to, None for what both share."""
     found = (item["metadata"].get("labels") or {}).get(LABEL)
     return None if found is None else str(found)
+
+
+def _template(deployment: Object) -> Any:
+    return deployment.get("spec", {}).get("template")
 
 
 def _config(objects: Sequence[Object]) -> Object | None:

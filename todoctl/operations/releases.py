@@ -93,6 +93,11 @@ def ended(release: Release, state: State, result: str) -> Release:
     return release.model_copy(update=changed)
 
 
+def failed(release: Release, result: str) -> Release:
+    """The release, failed; what it would have made ready is no release any more."""
+    return ended(release, "failed", result).model_copy(update={"prepares": None})
+
+
 def require_ran_well(history: Iterable[Release], revision: int) -> None:
     """Return when the release is there and may come back.
 

@@ -18,7 +18,8 @@ from todoctl.errors import TodoctlError
 class RunningRelease:
     """What runs: a release, or the checkout (revision None); and one that is pending, with who works on it now.
 
-    In a cluster also the colour that Services lead to, and the one that is idle beside it.
+    In a cluster also the colour that Services lead to, and the one that is idle beside it; a switch between them that was
+    killed leaves both at work.
     """
 
     revision: int | None
@@ -29,6 +30,7 @@ class RunningRelease:
     worked_on_by: str | None
     colour: str | None = None
     idle: str | None = None
+    both_work: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from todoctl.operations.kafka import apply
 from todoctl.operations.kubernetes import balancers, evidence
 from todoctl.operations.kubernetes.pods import active, cluster_values
 from todoctl.operations.kubernetes.revisions import RELEASE, Beside, Candidate, Revisions
-from todoctl.operations.releases import Plan, Proof, begun, ended
+from todoctl.operations.releases import Plan, Proof, begun, ended, failed
 from todoctl.operations.steps import Step, StepEvent, run_steps
 
 
@@ -51,6 +51,8 @@ class ClusterChange:
             if self.candidate.beside:
                 yield from self._timed(self._make_ready(release, self.candidate.beside, prove), began)
                 before, release = release, self._begin()
+                before = before.model_copy(update={"prepares": release.revision})
+                self.revisions.records.write(before)
             yield from self._timed(self._switch(release), began)
             if prove:
                 yield from self._timed(self._proven(prove), began)
@@ -58,8 +60,7 @@ class ClusterChange:
             yield from self._timed(self._go_back(before or release, release, error), began)
         self.revisions.records.write(ended(release, "deployed", self._result(release)))
         if before:
-            made = before.model_copy(update={"prepares": release.revision})
-            self.revisions.records.write(ended(made, "superseded", f"made {release.colour} ready"))
+            self.revisions.records.write(ended(before, "superseded", f"made {release.colour} ready"))
         self.revisions.records.forget_oldest()
         cluster, revisions = cluster_values(self.candidate.values), self.revisions
         yield from balancers.wait(
@@ -145,10 +146,16 @@ class ClusterChange:
 
     def _go_back(self, first: Release, release: Release, error: TodoctlError | OSError) -> Iterator[StepEvent]:
         revisions = self.revisions
-        if revisions.newest() < first.revision:
-            # Helm refused before it changed anything.
+        newest = revisions.newest()
+        if newest < first.revision:
+            # Helm refused before it changed anything; the colour that comes back may have been switched on by then.
+            yield from revisions.settle(deployed(revisions.history()))
             revisions.records.forget(release.revision)
             raise error
+        if newest < release.revision:
+            # The switch did not get to Helm: its number is the way back's.
+            revisions.records.forget(release.revision)
+            release = first
         folder = self._evidence(release, error)
         yield StepEvent("evidence", "ready", folder, 0.0)
         detail = (str(error), *getattr(error, "detail", ()), f"evidence: {folder}")
@@ -166,8 +173,8 @@ class ClusterChange:
                 hint="todoctl status; todoctl unlock",
             ) from error
         for pending in revisions.records.all().values():
-            if pending.is_pending:
-                revisions.records.write(ended(pending, "failed", f"{error}; evidence: {folder}"))
+            if pending.is_pending and pending.revision >= first.revision:
+                revisions.records.write(failed(pending, f"{error}; evidence: {folder}"))
         now = f"{before} runs again" if good else "nothing ran before, so it was removed"
         raise TodoctlError(
             f"release {release.revision} failed; {now}", detail=detail, hint=f"look into {folder}"

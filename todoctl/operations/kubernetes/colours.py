@@ -12,7 +12,7 @@ from todoctl.adapters import sidecar
 from todoctl.adapters.helm import Object
 from todoctl.adapters.kube.api import ForbiddenError, Kube
 from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS
-from todoctl.core.colours import CONFIG, LABEL, Colour, deployments_of
+from todoctl.core.colours import CONFIG, LABEL, Colour, deployments_of, other
 from todoctl.core.pod_trouble import is_ready
 from todoctl.core.values import Values
 from todoctl.errors import RefusedError, WaitTimeoutError
@@ -29,6 +29,7 @@ _COMPONENT = "app.kubernetes.io/component"
 _SIDECAR_PORT = 3500
 _AUTOSCALER = "HorizontalPodAutoscaler"
 _EVERY = 0.3
+TakesCalls = Callable[[int, str, str], bool]  # port, token and app id of a sidecar → whether it passes calls on
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Colours:
     clock: Clock
     platform: Callable[[Values], ClusterPlatform]
     seconds: float
+    takes_calls: TakesCalls = sidecar.takes_calls
 
     def are_there(self, objects: Sequence[Object], colour: Colour) -> bool:
         """Whether every Deployment of the colour that a release has is there, with a pod that is available."""
@@ -88,10 +90,38 @@ class Colours:
             self.kube.patch(DEPLOYMENTS, str(item["metadata"]["name"]), annotated)
             yield from Rollout(self.kube, self.clock, [dict(item)], since).wait(seconds=self.seconds)
 
+    def settle(self, objects: Sequence[Object], colour: Colour, values: Values) -> Iterator[StepEvent]:
+        """Have only this colour work, of a release's objects: the other one is switched off, and its pods that work end.
+
+        What works is asked for, not remembered: whoever switched may have been killed at any moment.
+        """
+        config, idle = self.kube.get(CONFIG_MAPS, CONFIG), other(colour)
+        if config is None:
+            return
+        was_on = config.get("data", {}).get(idle) == "on"
+        if was_on:
+            self.kube.patch(CONFIG_MAPS, CONFIG, {"data": {idle: "off"}})
+        if deployments_of(objects, idle) and (was_on or self._works(idle, values)):
+            yield StepEvent(idle, "starting", "is switched off", 0.0)
+            yield from self.drain(objects, idle)
+            yield StepEvent(idle, "ready", "is idle", 0.0)
+
+    def _works(self, colour: Colour, values: Values) -> bool:
+        """Whether the sidecar of any of its pods passes work on; one that turned it on never turns it off."""
+        pods = self._ready(colour)
+        if not pods:
+            return False
+        token = self.kube.secret(cluster_values(values).secrets.dapr_token.name)["token"]
+        with closing(self.platform(values)) as platform:
+            return any(self._is_on(platform.reach, pod, token) for pod in pods)
+
+    def _ready(self, colour: Colour) -> list[Object]:
+        every = self.kube.items(PODS, selector=f"app.kubernetes.io/name={CHART},{LABEL}={colour}")
+        return [pod for pod in every if is_ready(pod)]
+
     def _idle(self, colour: Colour, reach: Reach, token: str, hurried: set[str]) -> list[str]:
         """The pods of the colour whose sidecars do not take calls for them yet."""
-        every = self.kube.items(PODS, selector=f"app.kubernetes.io/name={CHART},{LABEL}={colour}")
-        pods = [pod for pod in every if is_ready(pod)]
+        pods = self._ready(colour)
         if not pods:
             raise RefusedError(f"no pod of {colour} is ready", hint="todoctl deploy --strategy blue-green")
         for name in {str(pod["metadata"]["name"]) for pod in pods} - hurried:
@@ -101,13 +131,12 @@ class Colours:
             with suppress(ForbiddenError):
                 self.kube.patch(PODS, name, {"metadata": {"annotations": annotation}})
             hurried.add(name)
-        return [pod["metadata"]["name"] for pod in pods if not _is_on(reach, pod, token)]
+        return [pod["metadata"]["name"] for pod in pods if not self._is_on(reach, pod, token)]
 
-
-def _is_on(reach: Reach, pod: Object, token: str) -> bool:
-    """Asked through its own sidecar, which passes nothing on while the colour is idle."""
-    port = int(reach.pod(str(pod["metadata"]["name"]), _SIDECAR_PORT).rpartition(":")[2])
-    return sidecar.takes_calls(port, token, _component(pod))
+    def _is_on(self, reach: Reach, pod: Object, token: str) -> bool:
+        """Asked through its own sidecar, which passes nothing on while the colour is idle."""
+        port = int(reach.pod(str(pod["metadata"]["name"]), _SIDECAR_PORT).rpartition(":")[2])
+        return self.takes_calls(port, token, _component(pod))
 
 
 def _component(item: Mapping[str, Any]) -> str:

@@ -91,9 +91,18 @@ def history(revisions: Iterable[helm.Release], records: dict[int, Release]) -> l
     """Helm's revisions and our records as one, the oldest first."""
     known = {item.revision: item for item in revisions}
     newest = max(known, default=0)
-    joined = [_joined(item, records.get(item.revision), item.revision == newest) for item in known.values()]
+    stepped = {revision: _stepped(record, records) for revision, record in records.items()}
+    joined = [_joined(item, stepped.get(item.revision), item.revision == newest) for item in known.values()]
     gone = [_gone(record, newest) for revision, record in records.items() if revision not in known]
     return sorted([*joined, *gone], key=lambda item: item.revision)
+
+
+def _stepped(record: Release, records: dict[int, Release]) -> Release:
+    """A kill may come between the two last writes of a switch: then the release is made, and so was its step."""
+    made = records.get(record.prepares) if record.prepares is not None else None
+    if record.is_pending and made is not None and made.state == "deployed":
+        return record.model_copy(update={"state": "superseded", "result": f"made {made.colour} ready"})
+    return record
 
 
 def _joined(item: helm.Release, record: Release | None, is_newest: bool) -> Release:

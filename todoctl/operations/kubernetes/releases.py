@@ -18,17 +18,18 @@ from todoctl.core.manifests import image_differences, images_of, manifest_differ
 from todoctl.core.release_diff import Difference, differences, migration_differences
 from todoctl.core.releases import Manifest, Migration, Obstacle, Release
 from todoctl.core.values import Values
-from todoctl.errors import MissingError, RefusedError, TodoctlError, UnhealthyError, UsageError
-from todoctl.operations.kubernetes import candidates, lock
+from todoctl.errors import MissingError, RefusedError, TodoctlError, UnhealthyError
+from todoctl.operations.kubernetes import candidates, lock, unlocking
 from todoctl.operations.kubernetes.change import ClusterChange
 from todoctl.operations.kubernetes.foreseen import foreseeing
 from todoctl.operations.kubernetes.gate import Gate, Head
 from todoctl.operations.kubernetes.platform import ClusterPlatform
-from todoctl.operations.kubernetes.pods import active, cluster_values
+from todoctl.operations.kubernetes.pods import cluster_values
 from todoctl.operations.kubernetes.records import Records
 from todoctl.operations.kubernetes.revisions import RELEASE, Candidate, Revisions
+from todoctl.operations.kubernetes.serving import serving
 from todoctl.operations.operators.site import Clock
-from todoctl.operations.releases import Plan, ended, require_none_pending, require_ran_well
+from todoctl.operations.releases import Plan, require_none_pending, require_ran_well
 from todoctl.operations.steps import StepEvent
 from todoctl.settings import Settings
 
@@ -113,7 +114,7 @@ class ClusterReleases:
             UsageError: the values do not fit.
             TodoctlError: an image can't be had.
         """
-        require_none_pending(self.history(), "deploy")
+        self._require_none_pending("deploy")
         candidate = self._at_hand()
         head, history = self._head(candidate), self.history()
         before, gate = self._running_manifest(), Gate(self._platform, candidate.values)
@@ -135,7 +136,7 @@ class ClusterReleases:
             UsageError: there is no such release.
             RefusedError: another one is pending, or there is none to go back to.
         """
-        require_none_pending(self.history(), "rollback")
+        self._require_none_pending("rollback")
         target = self._target(revision)
         candidate = candidates.earlier(self.revisions, target)
         running = rules.deployed(self.history())
@@ -153,24 +154,18 @@ class ClusterReleases:
             UsageError: no release is pending.
             TodoctlError: a part does not get ready.
         """
-        revisions, history = self.revisions, self.history()
-        stuck = [item for item in history if item.is_pending]
-        if not stuck:
-            raise UsageError("no release is pending: there is nothing to unlock", hint="todoctl history")
-        words = f"did not end; {revisions.by} unlocked it"
-        good = rules.deployed(history) or rules.to_go_back_to(history)
-        if revisions.newest() >= stuck[0].revision:
-            if good is None:
-                yield from revisions.remove()
-            else:
-                yield from revisions.return_to(good.revision, f"release {stuck[-1].revision} {words}")
-        for item in stuck:
-            revisions.records.write(ended(item, "failed", words), revisions.records.manifest(item.revision))
+        return unlocking.unlock(self.revisions)
+
+    def _require_none_pending(self, what: str) -> None:
+        try:
+            require_none_pending(self.history(), what)
+        except RefusedError as error:
+            raise RefusedError(error.message, detail=(serving(self.kube).words(),), hint=error.hint) from error
 
     def _gone(self, candidate: Candidate, target: int) -> list[Obstacle]:
         """Whether the colour that the candidate runs as has no pods any more: Services can't be turned to it."""
         colour = candidate.colour
-        if colour == active(self.kube) or self.revisions.colours.are_there(candidate.objects, colour):
+        if self.revisions.can_turn_to(candidate.objects):
             return []
         return [
             Obstacle(

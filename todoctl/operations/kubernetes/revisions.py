@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from todoctl.adapters.helm import Helm, Object, Upgrade
 from todoctl.adapters.kube.api import Kube
-from todoctl.core.colours import Colour, active_colour
+from todoctl.adapters.sidecar import takes_calls
+from todoctl.core.colours import Colour, active_colour, are_the_same
 from todoctl.core.releases import Manifest, Release
 from todoctl.core.values import Values
-from todoctl.errors import TodoctlError
-from todoctl.operations.kubernetes.colours import Colours
+from todoctl.errors import RefusedError, TodoctlError
+from todoctl.operations.kubernetes.colours import Colours, TakesCalls
 from todoctl.operations.kubernetes.platform import ClusterPlatform
 from todoctl.operations.kubernetes.pods import active
 from todoctl.operations.kubernetes.records import Records, history
@@ -67,6 +68,7 @@ class Revisions:
     folder: Path  # where evidence is kept
     by: str
     seconds: float
+    takes_calls: TakesCalls = takes_calls
 
     @property
     def namespace(self) -> str:
@@ -104,7 +106,7 @@ class Revisions:
     @property
     def colours(self) -> Colours:
         """Both colours."""
-        return Colours(self.kube, self.clock, self.platform, self.seconds)
+        return Colours(self.kube, self.clock, self.platform, self.seconds, self.takes_calls)
 
     def crossing(self, objects: Sequence[Object], values: Values) -> Iterator[StepEvent]:
         """Switch the colour of these objects on where another one runs now; Services may lead to it then."""
@@ -113,12 +115,39 @@ class Revisions:
             self.colours.as_many(objects, wanted, now)
             yield from self.colours.switch_on(wanted, values)
 
+    def can_turn_to(self, objects: Sequence[Object]) -> bool:
+        """Whether Services can be turned to these objects' colour: they lead there, or its pods wait, and are these objects' own.
+
+        A colour may have pods of an older release than the one that comes back: they must not serve for a moment, either.
+        """
+        colour = active_colour(objects)
+        if colour == active(self.kube):
+            return True
+        return are_the_same(self.objects(self.newest()), objects, colour) and self.colours.are_there(objects, colour)
+
+    def settle(self, release: Release | None) -> Iterator[StepEvent]:
+        """Have only the colour of a release work, after a switch that did not get to Helm."""
+        if release is not None:
+            objects = self.objects(release.revision)
+            yield from self.colours.settle(objects, active_colour(objects), self.values(release.revision))
+
     def wait(self, objects: Sequence[Object]) -> Iterator[StepEvent]:
         """Wait until everything of a release is ready."""
         return Rollout(self.kube, self.clock, objects, self.clock.now()).wait(seconds=self.seconds)
 
     def return_to(self, revision: int, why: str) -> Iterator[StepEvent]:
-        """Bring an earlier revision back as a new one, and wait for it."""
+        """Bring an earlier revision back as a new one, and wait for it.
+
+        Whatever was in the middle of a switch between colours, only this one's works afterwards.
+
+        Raises:
+            RefusedError: it runs as a colour whose pods are gone.
+        """
+        objects, values = self.objects(revision), self.values(revision)
+        if not self.can_turn_to(objects):
+            raise RefusedError(
+                f"release {revision} runs as {active_colour(objects)}, whose pods are gone", hint="todoctl unlock"
+            )
         target = next(item for item in self.history() if item.revision == revision)
         made, now = self.newest() + 1, datetime.now(UTC)
         changed: dict[str, Any] = {
@@ -133,15 +162,40 @@ class Revisions:
         }
         back = target.model_copy(update=changed)
         self.records.write(back, self.records.manifest(revision))
-        yield from self.crossing(self.objects(revision), self.values(revision))
+        yield from self.crossing(objects, values)
         yield StepEvent("helm", "starting", f"back to revision {revision}", 0.0)
         self.helm.rollback(RELEASE, self.namespace, revision, seconds=int(self.seconds))
         yield StepEvent("helm", "ready", f"revision {made} is revision {revision} again", 0.0)
-        yield from self.wait(self.objects(made))
+        yield from self.wait(objects)
+        self._sweep(revision, objects)
+        yield from self.colours.settle(objects, active_colour(objects), values)
         self.records.write(ended(back, "deployed", f"back to {revision}: {why}"))
+
+    def _sweep(self, revision: int, objects: Sequence[Object]) -> None:
+        """Remove what later revisions had and these objects have not.
+
+        Helm removes what its newest revision had. One that was killed may have had less than there was, and what it did not
+        get to is nobody's then, such as the pods of a colour.
+        """
+        left = {_key(item) for item in objects}
+        for later in self.helm.history(RELEASE, self.namespace):
+            for item in self.objects(later.revision) if later.revision > revision else ():
+                if _key(item) not in left and not _stays(item):
+                    left.add(_key(item))
+                    kind = self.kube.kind(str(item["apiVersion"]), str(item["kind"]))
+                    self.kube.delete(kind, str(item["metadata"]["name"]), namespace=item["metadata"].get("namespace"))
 
     def remove(self) -> Iterator[StepEvent]:
         """Remove a first release that failed; Helm keeps what must outlive it."""
         yield StepEvent("helm", "starting", "removes the first release", 0.0)
         self.helm.uninstall(RELEASE, self.namespace, seconds=int(self.seconds) + 60)
         yield StepEvent("helm", "ready", "the first release is removed", 0.0)
+
+
+def _key(item: Object) -> tuple[str, ...]:
+    return str(item["kind"]), str(item["metadata"].get("namespace", "")), str(item["metadata"]["name"])
+
+
+def _stays(item: Object) -> bool:
+    """Whether Helm leaves it where a release does not have it any more."""
+    return (item["metadata"].get("annotations") or {}).get("helm.sh/resource-policy") == "keep"

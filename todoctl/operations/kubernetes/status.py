@@ -14,8 +14,7 @@ from todoctl.adapters import postgres
 from todoctl.adapters.helm import Release as Revision
 from todoctl.adapters.kafka import client
 from todoctl.adapters.kube.api import ForbiddenError, Kube, Object
-from todoctl.adapters.kube.kinds import DEPLOYMENTS, SECRETS
-from todoctl.core.colours import LABEL, other
+from todoctl.adapters.kube.kinds import SECRETS
 from todoctl.core.parts import OPERATOR_ROLE, Kind
 from todoctl.core.releases import deployed, pending, to_go_back_to
 from todoctl.core.values import Values
@@ -26,7 +25,6 @@ from todoctl.operations.kubernetes.pods import (
     CHART,
     Place,
     Pods,
-    active,
     cluster_values,
     missing,
     places,
@@ -35,6 +33,7 @@ from todoctl.operations.kubernetes.pods import (
     version,
 )
 from todoctl.operations.kubernetes.records import Records, history
+from todoctl.operations.kubernetes.serving import serving
 from todoctl.operations.platform import Platform
 from todoctl.operations.status import PartStatus, RunningRelease, Status
 
@@ -99,8 +98,7 @@ def running(kube: Kube) -> RunningRelease:
         # While a release is made, what ran before runs on.
         runs, waiting = deployed(found) or to_go_back_to(found), pending(found)
         document = _release(kube, runs.revision) if runs else {}
-        colour = active(kube) if runs else None
-        beside = kube.names(DEPLOYMENTS, selector=f"{LABEL}={other(colour)}") if colour else []
+        serves = serving(kube) if runs else None
         holder = lock.holder(kube, f"{RELEASE}-releases") if waiting else None
     except ForbiddenError:
         return RunningRelease(None, None, None, None, None, None)
@@ -112,8 +110,9 @@ def running(kube: Kube) -> RunningRelease:
         pending=waiting.revision if waiting else None,
         pending_state=waiting.state if waiting else None,
         worked_on_by=holder,
-        colour=colour,
-        idle=other(colour) if colour and beside else None,
+        colour=serves.colour if serves else None,
+        idle=serves.idle if serves else None,
+        both_work=bool(serves and serves.both_work),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from todoctl.core.operators import merged
 
 Object = dict[str, Any]
 NAMESPACE = "todo"
+_TLS = ssl.create_default_context()  # made once: it takes longer than a test
 _PLURALS = {"configmaps", "statefulsets", "pods", "services", "secrets", "deployments", "ingresses", "nodes"}
 
 
@@ -36,7 +38,9 @@ class FakeCluster:
     @property
     def kube(self) -> Kube:
         """A client of it."""
-        return Kube(Access("test", "http://cluster.test"), NAMESPACE, transport=httpx.MockTransport(self._answer))
+        return Kube(
+            Access("test", "http://cluster.test", tls=_TLS), NAMESPACE, transport=httpx.MockTransport(self._answer)
+        )
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         path, query = request.url.path, request.url.params
