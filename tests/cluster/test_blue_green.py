@@ -114,7 +114,7 @@ def test_killed_before_the_switch(place: Place) -> None:
 def test_killed_in_the_middle_of_the_switch(place: Place) -> None:
     """Both colours take events then, and status and deploy say so; unlock leaves the one that ran, the same command ends it."""
     before = place.running()
-    place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "error", "SWITCH": "killed"})
+    place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "info", "SWITCH": "killed"})
     switch = ("deploy", "--strategy", "blue-green")
     with place.interrupted(*switch, by=signal.SIGKILL):
         until(lambda: _switch(place)[_other(before)] == "on", "the other colour is on", seconds=300)
@@ -138,7 +138,7 @@ def test_interrupted_while_the_old_colour_drains(place: Place) -> None:
     """Ctrl-C after Services were turned: exit 130, and the colour that ran serves again; a kill there, and unlock does the same."""
     for number, by in enumerate((signal.SIGINT, signal.SIGKILL)):
         before = place.running()
-        place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "error", "DRAINS": str(number)})
+        place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "info", "DRAINS": str(number)})
         with place.interrupted("deploy", "--strategy", "blue-green", by=by) as process:
             until(lambda before=before: _led(place) == {_other(before)}, "Services lead to the other one", seconds=300)
         if by is signal.SIGKILL:
@@ -154,7 +154,7 @@ def test_interrupted_while_the_old_colour_drains(place: Place) -> None:
 def test_a_way_back_that_is_killed_after_its_switch_is_finished(place: Place) -> None:
     """The pods of the colour that ran may be gone by then: unlock leaves one colour, and a release that ran well."""
     before = place.running()
-    place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "warning", "SWITCH": "there"})
+    place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "info", "SWITCH": "there"})
     made = place.run("deploy", "--strategy", "blue-green", "-o", "json").json()
     with place.interrupted("rollback", by=signal.SIGKILL):
         until(lambda: _led(place) == {before["colour"]}, "Services lead back", seconds=300)
