@@ -54,9 +54,7 @@ def create_app(
         openapi=settings.openapi,
         takes_work=settings.takes_work,
     )
-    app.state.verifier = TokenVerifier(
-        keys, issuer=settings.token_issuer, audience=settings.token_audience, clock=clock
-    )
+    app.state.verifier = TokenVerifier.of(keys, settings, clock)
     accounts = Accounts(
         store=store,
         keys=keys,

@@ -57,7 +57,7 @@ class Reader:
 
         self._broker = broker
         self._stops = {place: stops.get(place) for place in starts}
-        self._open = {place for place, start in starts.items() if not _reached(start, self._stops[place])}
+        self._open = {place for place, start in starts.items() if not reached(start, self._stops[place])}
         self._positions = dict(starts)
         self._seen = {place: starts[place] for place in self._open}  # where librdkafka is, which may be behind a stop
         self._asked = [_at(place) for place in self._seen]
@@ -172,7 +172,7 @@ class Reader:
         if code == Code._PARTITION_EOF:  # noqa: SLF001 - the constant's name
             if place in self._open and event.offset() >= self._seen[place]:
                 self._at_end.add(place)
-                if _reached(event.offset(), self._stops[place]):
+                if reached(event.offset(), self._stops[place]):
                     self._close(place)
         elif code == Code._AUTO_OFFSET_RESET:  # noqa: SLF001 - the constant's name
             self._skip_lost(place)
@@ -191,7 +191,7 @@ class Reader:
             raise KafkaError(message, hint=f"todoctl topics describe {place[0]}")
         self.lost[place] = self.lost.get(place, 0) + start - position
         self._positions[place] = self._seen[place] = start
-        if _reached(start, self._stops[place]):
+        if reached(start, self._stops[place]):
             self._close(place)
         else:
             self._consumer.incremental_unassign([_at(place)])
@@ -225,7 +225,8 @@ def _at(place: Place, offset: int = -1001) -> Any:
     return TopicPartition(*place, offset)
 
 
-def _reached(offset: int, stop: int | None) -> bool:
+def reached(offset: int, stop: int | None) -> bool:
+    """Whether nothing is left to read before the stop; None is no stop."""
     return stop is not None and offset >= stop
 
 

@@ -19,7 +19,7 @@ from todoctl.adapters.kafka.client import (
     partitions,
     translated,
 )
-from todoctl.adapters.kafka.reader import Reader
+from todoctl.adapters.kafka.reader import Reader, reached
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -55,6 +55,9 @@ def scan(
     Raises:
         KafkaError: a topic is gone, or a leader did not answer within about `patience` seconds; it is named.
     """
+    if all(reached(start, stops.get(place)) for place, start in starts.items()):
+        # A connection would cost far more than what it is for.
+        return
     with Reader(broker, starts, stops, read_committed=read_committed, patience=patience) as reader:
         for batch in reader.batches():
             yield [to_record(message) for message in batch]

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 from todoctl.adapters.kube.access import Access
@@ -27,13 +27,6 @@ _CHUNK = 64 * 1024  # bytes read at once
 
 T = TypeVar("T")
 Dialled = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-class Closable(Protocol):
-    """A socket or a writer."""
-
-    def close(self) -> None:
-        """End it; once more does nothing."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +211,7 @@ class Streams:
         finally:
             await _closed(*open_ends)
 
-    def _keep(self, work: Coroutine[Any, Any, None], end: Closable | None = None) -> None:
+    def _keep(self, work: Coroutine[Any, Any, None], end: socket.socket | asyncio.StreamWriter | None = None) -> None:
         """Run beside everything else, until it is done or all ends; `end` is closed then.
 
         Work that is cancelled before its first step never gets to close what it was given.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,6 @@ from todoctl.operations.dlq.watching import Consumers, Watch, committed, find_ma
 
 # Fewer than so many letters are their own trial.
 _TRIAL_FROM = 500
-
-# A look at the letters costs as much as re-publishing a thousand.
-_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,15 +64,11 @@ def run(desk: Desk, request: ReplayRequest, me: Operator, *, clock: Clock) -> It
     with holding(desk, me, clock=clock, take_over=request.take_over) as holder:
         trial = _trial(request)
         steps = replay(holder, request.header, request.path, rate=request.rate, first=trial, batch=request.batch)
-        progress, looked = Progress(0), 0.0
         for number, progress in enumerate(steps):
             yield progress
             if number == 0 and trial:
                 yield from _wait(desk, request)
-            if time.monotonic() - looked >= _LOOK_SECONDS:
-                _stop_when_dying(watch, request, progress)
-                looked = time.monotonic()
-        _stop_when_dying(watch, request, progress)
+            _stop_when_dying(watch, request, progress)
 
 
 def report(desk: Desk, request: ReplayRequest) -> Iterator[Waiting | Judged | Outcomes]:

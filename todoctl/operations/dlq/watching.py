@@ -88,9 +88,6 @@ class Watch:
         ranges = records.watermarks(self._desk.broker, [self._header.topic])
         starts = {place: max(start, self._positions.get(place, start)) for place, (start, _) in ranges.items()}
         stops = {place: end for place, (_, end) in ranges.items()}
-        if all(starts[place] >= stops[place] for place in stops):
-            # Nothing came, as nearly always: a reader would cost more than the question.
-            return self.died
         fresh: dict[Spot, set[str]] = {}
         for batch in records.scan(self._desk.broker, starts, dict(stops)):
             for record in batch:

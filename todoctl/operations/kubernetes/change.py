@@ -14,7 +14,7 @@ from todoctl.operations.kafka import apply
 from todoctl.operations.kubernetes import balancers, evidence
 from todoctl.operations.kubernetes.pods import active, cluster_values
 from todoctl.operations.kubernetes.revisions import RELEASE, Beside, Candidate, Revisions
-from todoctl.operations.releases import Plan, Proof, begun, ended, failed
+from todoctl.operations.releases import Plan, Proof, begun, ended
 from todoctl.operations.steps import Step, StepEvent, run_steps
 
 
@@ -172,9 +172,7 @@ class ClusterChange:
                 detail=detail,
                 hint="todoctl status; todoctl unlock",
             ) from error
-        for pending in revisions.records.all().values():
-            if pending.is_pending and pending.revision >= first.revision:
-                revisions.records.write(failed(pending, f"{error}; evidence: {folder}"))
+        revisions.records.fail_pending(f"{error}; evidence: {folder}", since=first.revision)
         now = f"{before} runs again" if good else "nothing ran before, so it was removed"
         raise TodoctlError(
             f"release {release.revision} failed; {now}", detail=detail, hint=f"look into {folder}"

@@ -19,6 +19,7 @@ from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.kube.kinds import CONFIG_MAPS
 from todoctl.core.releases import Manifest, Release, State
 from todoctl.errors import TodoctlError
+from todoctl.operations.releases import failed
 
 _LABEL = "todoctl.dev/release"
 _KEPT = 50  # records; Helm keeps fewer revisions
@@ -73,6 +74,12 @@ class Records:
             self.kube.apply(document)
         else:
             self.kube.patch(CONFIG_MAPS, self._object(release.revision), {"data": data})
+
+    def fail_pending(self, result: str, *, since: int = 0) -> None:
+        """Write down that whatever was begun with revision `since` or later, and did not end, failed."""
+        for record in self.all().values():
+            if record.is_pending and record.revision >= since:
+                self.write(failed(record, result))
 
     def forget(self, revision: int) -> None:
         """Remove a record, of a release that nothing came of."""

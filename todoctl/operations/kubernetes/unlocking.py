@@ -40,10 +40,8 @@ def unlock(revisions: Revisions) -> Iterator[StepEvent]:
             revisions.records.forget(item.revision)
     for item in begun or stuck:
         revisions.records.write(failed(item, words), revisions.records.manifest(item.revision))
-    for item in revisions.records.all().values():
-        # The step before a switch is no newest revision any more.
-        if item.is_pending:
-            revisions.records.write(failed(item, words))
+    # The step before a switch is no newest revision any more.
+    revisions.records.fail_pending(words)
 
 
 def _comes_back(revisions: Revisions, history: Sequence[Release], killed: Release) -> int | None:
