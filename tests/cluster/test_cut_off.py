@@ -136,7 +136,9 @@ def test_dapr_from_a_bundle_with_egress_blocked(cut_off: CutOff, tmp_path: Path)
     assert "create" in {action["change"] for action in dry.json()["actions"]}
     made, reached = cut_off.run(*install, "--bundle", str(bundle))
     assert (made.code, reached) == (0, 0), made.err
-    assert all(check["verdict"] == "ok" for check in made.json()["checks"]), made.json()["checks"]
+    # The test's Dapr is older than the pinned one, which is said.
+    noted = {check["check"]: check["verdict"] for check in made.json()["checks"] if check["verdict"] != "ok"}
+    assert noted == {"version": "warn"}, made.json()["checks"]
     assert "sidecar injector, conversion of subscriptions answer" in made.err
     pods = cut_off.cluster.get(f"--namespace={dapr.NAMESPACE}", "pods")["items"]
     assert all(status["ready"] for pod in pods for status in pod["status"]["containerStatuses"])
