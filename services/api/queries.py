@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Select, Text, any_, bindparam, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.api.models import Change, Task, UserSeq
@@ -15,7 +18,18 @@ from services.api.schemas import ChangePage, ChangeView, TaskPage, TaskQuery, Ta
 PLANNING = "-c enable_seqscan=off"
 
 _VIEW = tuple(getattr(Task, name) for name in TaskView.model_fields)
-_SORTS: dict[str, Any] = {"created_at": Task.created_at, "due_date": Task.due_date, "priority": Task.priority_rank}
+_TASKS = Task.__table__.c
+_SORTS = {"created_at": _TASKS.created_at, "due_date": _TASKS.due_date, "priority": _TASKS.priority_rank}
+# By the query's field that asks for it.
+_CONDITIONS: dict[str, ColumnElement[bool]] = {
+    "q": or_(*(column.ilike(bindparam("q"), escape="/") for column in (_TASKS.title, _TASKS.description))),
+    "status": _TASKS.status == any_(bindparam("status", type_=ARRAY(Text))),
+    "priority": _TASKS.priority == any_(bindparam("priority", type_=ARRAY(Text))),
+    # Keys begin with the user: a plain `tags @>` would read the index entries of everybody who uses the tag.
+    "tags": _TASKS.tag_keys.contains(bindparam("tags", type_=ARRAY(Text))),
+    "due_from": _TASKS.due_date >= bindparam("due_from"),
+    "due_to": _TASKS.due_date < bindparam("due_to"),
+}
 
 
 async def one_task(session: AsyncSession, user_id: int, task_id: int) -> TaskView | None:
@@ -27,29 +41,38 @@ async def one_task(session: AsyncSession, user_id: int, task_id: int) -> TaskVie
 
 async def page(session: AsyncSession, user_id: int, query: TaskQuery) -> TaskPage:
     """The page of the user's tasks that the query asks for."""
-    rows = await session.execute(page_statement(user_id, query))
+    values = values_of(user_id, query)
+    rows = await session.execute(page_statement(query), values)
     items = [TaskView.model_validate(row) for row in rows]
     total = query.offset + len(items)
     # A page that is not full is the last one; an empty one may lie far behind it.
     if len(items) in {0, query.limit}:
-        total = (await session.execute(total_statement(user_id, query))).scalar_one()
+        total = (await session.execute(total_statement(query), values)).scalar_one()
     return TaskPage(items=items, total=total, offset=query.offset, limit=query.limit)
 
 
-def page_statement(user_id: int, query: TaskQuery) -> Select[Any]:
-    """The statement that reads one page, in an order that is the same each time."""
-    column = _SORTS[query.sort]
-    ordered = column.desc() if query.order == "desc" else column.asc()
-    if query.sort == "due_date":
-        ordered = ordered.nulls_last()
-    tie = Task.id.desc() if query.order == "desc" else Task.id.asc()
-    conditions = _conditions(user_id, query)
-    return select(*_VIEW).where(*conditions).order_by(ordered, tie).limit(query.limit).offset(query.offset)
+def page_statement(query: TaskQuery) -> Select[Any]:
+    """The statement that reads one page, in an order that is the same each time; `values_of` has its parameters."""
+    return _page_statement(_shape(query), query.sort, query.order)
 
 
-def total_statement(user_id: int, query: TaskQuery) -> Select[Any]:
-    """The statement that counts what all pages hold together."""
-    return select(func.count()).select_from(Task).where(*_conditions(user_id, query))
+def total_statement(query: TaskQuery) -> Select[Any]:
+    """The statement that counts what all pages hold together; `values_of` has its parameters."""
+    return _total_statement(_shape(query))
+
+
+def values_of(user_id: int, query: TaskQuery) -> dict[str, Any]:
+    """The parameters of the query's statements for one user."""
+    values: dict[str, Any] = {"user": user_id, "limit": query.limit, "offset": query.offset}
+    for name in _shape(query):
+        given = getattr(query, name)
+        values[name] = list(given) if isinstance(given, tuple) else given
+    if query.q:
+        literal = re.sub("[%_/]", r"/\g<0>", query.q)
+        values["q"] = f"%{literal}%"
+    if query.tags:
+        values["tags"] = [f"{user_id}:{tag}" for tag in query.tags]
+    return values
 
 
 async def changes(session: AsyncSession, user_id: int, since: int, limit: int) -> ChangePage:
@@ -84,23 +107,27 @@ def _change(row: Any) -> ChangeView:
     )
 
 
-def _conditions(user_id: int, query: TaskQuery) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [Task.user_id == user_id, Task.status != "deleted"]
-    if query.q:
-        conditions.append(or_(_contains(Task.title, query.q), _contains(Task.description, query.q)))
-    if query.status:
-        conditions.append(Task.status.in_(query.status))
-    if query.priority:
-        conditions.append(Task.priority.in_(query.priority))
-    if query.tags:
-        # Keys begin with the user: a plain `tags @>` would read the index entries of everybody who uses the tag.
-        conditions.append(Task.tag_keys.contains([f"{user_id}:{tag}" for tag in query.tags]))
-    if query.due_from:
-        conditions.append(Task.due_date >= query.due_from)
-    if query.due_to:
-        conditions.append(Task.due_date < query.due_to)
-    return conditions
+def _shape(query: TaskQuery) -> tuple[str, ...]:
+    """Which conditions the query has."""
+    return tuple(name for name in _CONDITIONS if getattr(query, name))
 
 
-def _contains(column: Any, text: str) -> ColumnElement[bool]:
-    return column.icontains(text, autoescape=True)  # type: ignore[no-any-return]  # the column's type is open here
+# Putting a statement together takes longer than most of them take to be answered, so each shape is made once.
+@lru_cache(maxsize=len(_SORTS) * 2 * (1 << len(_CONDITIONS)))
+def _page_statement(shape: tuple[str, ...], sort: str, order: str) -> Select[Any]:
+    column, tie = _SORTS[sort], _TASKS.id
+    ordered = (column.desc(), tie.desc()) if order == "desc" else (column.asc(), tie.asc())
+    if sort == "due_date":
+        ordered = (ordered[0].nulls_last(), ordered[1])
+    statement = select(*(_TASKS[name] for name in TaskView.model_fields)).where(*_where(shape)).order_by(*ordered)
+    return statement.limit(bindparam("limit", type_=BigInteger)).offset(bindparam("offset", type_=BigInteger))
+
+
+@lru_cache(maxsize=1 << len(_CONDITIONS))
+def _total_statement(shape: tuple[str, ...]) -> Select[Any]:
+    return select(func.count()).select_from(Task.__table__).where(*_where(shape))
+
+
+def _where(shape: tuple[str, ...]) -> list[ColumnElement[bool]]:
+    own = [_TASKS.user_id == bindparam("user"), _TASKS.status != "deleted"]
+    return [*own, *(_CONDITIONS[name] for name in shape)]

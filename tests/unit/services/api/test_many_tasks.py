@@ -43,7 +43,9 @@ def test_no_plan_reads_rows_of_others(filled: TodoDatabase, crowd: Crowd, who: s
         every = list(combinations())[:: 1 if crowd == _MILLION else 7]
         for number, asked in enumerate(every):
             query = TaskQuery.model_validate(asked)
-            for statement in (queries.page_statement(user, query), queries.total_statement(user, query)):
+            values = queries.values_of(user, query)
+            for made in (queries.page_statement(query), queries.total_statement(query)):
+                statement = made.params(values)
                 for node in _nodes(_plan(link, statement)):
                     assert _is_within(node, user), (asked, node)
                 if number % 20 == 0:
