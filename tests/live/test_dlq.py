@@ -25,6 +25,7 @@ from tests.live.letters import KINDS, WITH_ORIGIN, Dead, kill, make_topics
 from tests.program import Ended, until
 from todoctl.adapters.kafka import client, records, topics
 from todoctl.adapters.kafka.transactions import Transactions, UnsettledError
+from todoctl.core.dlq.decisions import read_decision
 from todoctl.core.dlq.letters import MARK
 
 _SEED = 20261126
@@ -186,13 +187,13 @@ def test_a_replay_killed_at_random_points_loses_and_doubles_nothing(desk: Desk, 
 
 
 def _kill_inside(desk: Desk, records_later: int, *, batch: int, rate: float) -> bool:
-    """Start a replay and kill it when so many decisions lie on the broker; whether the kill found it at work.
+    """Start a replay and kill it when so many records more lie on the broker; whether the kill found it at work.
 
     Those of open transactions count, so the kill falls inside of one as often as between two.
     """
-    wanted = _decisions_end(desk.server) + records_later
+    wanted = _published(desk.server) + records_later
     process = replayer.start(desk.server.address, desk.folder / "plan.jsonl", batch, rate)
-    until(lambda: not process.is_alive() or _decisions_end(desk.server) >= wanted, "it decides something", 120)
+    until(lambda: not process.is_alive() or _published(desk.server) >= wanted, "it publishes something", 120)
     process.kill()
     process.join(60)
     return process.exitcode == -signal.SIGKILL
@@ -202,9 +203,10 @@ def test_of_two_operators_one_ends_and_names_the_other(desk: Desk) -> None:
     """The second is refused while the first works; with --take-over the first ends with 8; nothing is published twice."""
     dead = kill(desk.server, 800)
     desk.plan()
+    before = _published(desk.server)
     slow = ("dlq", "replay", "--plan", "plan.jsonl", "--yes", "--wait", "0", "--trial", "0", "--rate", "4")
     first = desk.start(*slow)
-    until(lambda: _decisions_end(desk.server) > 10, "the first one works", 120)
+    until(lambda: _published(desk.server) > before + 10, "the first one works", 120)
     refused = desk.replay()
     assert refused.code == 8, refused.err
     assert f"pid {first.pid}" in refused.err
@@ -241,8 +243,9 @@ def test_a_broker_killed_in_the_middle_ends_clearly_and_is_resumed(own_kafka: Ka
     dead = kill(own_kafka, 800)
     desk.plan()
     command = ("dlq", "replay", "--plan", "plan.jsonl", "--yes", "--wait", "0", "-o", "json")
+    before = _published(own_kafka)
     process = desk.start(*command, "--rate", "50")
-    until(lambda: _decisions_end(own_kafka) > 60, "it works", 120)
+    until(lambda: _published(own_kafka) > before + 60, "it works", 120)
     own_kafka.end(signal.SIGKILL)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 6, err
@@ -280,12 +283,14 @@ def test_a_topic_made_anew_hides_nothing(desk: Desk) -> None:
     dead = kill(desk.server, 80, first=1000)
     assert desk.pending() == 80
     old = {
-        record.key for record in committed(desk.server, "dlq-decisions") if record.value and b"/" in (record.key or b"")
+        record.key: len(decision.offsets) or 1
+        for record in committed(desk.server, "dlq-decisions")
+        if (decision := read_decision(record.value or b""))
     }
     desk.plan("new.jsonl")
     assert desk.replay("new.jsonl").code == 0
     newest = {record.key: record.value for record in committed(desk.server, "dlq-decisions")}
-    assert len(old) == 50
+    assert sum(old.values()) == 50
     assert all(newest[key] is None for key in old)
     assert_once_of(desk.server, dead)
 
@@ -429,10 +434,13 @@ def test_topics_of_others_are_refused(desk: Desk) -> None:
     assert desk.plan()["because"] == {"not ours": 1}
 
 
-def _decisions_end(server: KafkaServer) -> int:
-    """The end of the decisions topic, records of open transactions included."""
-    consumer = Consumer(server.librdkafka | {"group.id": "test"})
+def _published(server: KafkaServer) -> int:
+    """How many records the topics of events ever got, those of open transactions included."""
+    consumer, ends = Consumer(server.librdkafka | {"group.id": "test"}), 0
     try:
-        return int(consumer.get_watermark_offsets(TopicPartition("dlq-decisions", 0), timeout=30)[1])
+        for name in ("task-events", "reminders", "task-updates"):
+            for partition in consumer.list_topics(name, timeout=30).topics[name].partitions:
+                ends += int(consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=30)[1])
     finally:
         consumer.close()
+    return ends

@@ -13,7 +13,6 @@ from todoctl.adapters.kafka.records import Record
 from todoctl.core import trace as values_of
 from todoctl.core import trace_found
 from todoctl.core.dapr import group_of, replica_name
-from todoctl.core.dlq.decisions import decision_key
 from todoctl.core.events import DEAD_LETTERS
 from todoctl.core.topics import partition_of
 from todoctl.core.trace import GroupPlace, Letter, Seen
@@ -107,17 +106,15 @@ class Topics:
             return known
         try:
             desk = open_desk(self._open(), self._values, DEAD_LETTERS)
-            keys = {
-                decision_key(desk.cluster, desk.topic_id, letter.place.partition, letter.place.offset): letter
-                for letter in known.values()
-                if letter.place
+            places = {
+                (letter.place.partition, letter.place.offset): letter for letter in known.values() if letter.place
             }
-            ledger = read_ledger(desk, watched=frozenset(keys))
+            ledger = read_ledger(desk, watched=frozenset(places))
         except TodoctlError as error:
             self.blind["decisions"] = error.message
             return known
-        for key, decision in ledger.found.items():
-            letter = keys[key]
+        for place, decision in ledger.found.items():
+            letter = places[place]
             words = f"{decision.action} by {decision.by} at {decision.at}"
             known[letter.letter_id] = replace(letter, decision=words, is_settled=decision.action == "replayed")
         return known

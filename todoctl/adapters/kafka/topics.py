@@ -110,8 +110,10 @@ def set_config(broker: Broker, name: str, config: Mapping[str, str]) -> None:
 
 def ids(broker: Broker, names: Sequence[str]) -> dict[str, str]:
     """Topic → its id, which a topic of the same name that is made anew doesn't have; for those that exist."""
-    from confluent_kafka import TopicCollection
+    from confluent_kafka import KafkaError as Code
+    from confluent_kafka import KafkaException, TopicCollection
 
+    found = {}
     with translated("describe topics", broker):
         admin = administrator(broker)
         known = admin.list_topics(timeout=SECONDS).topics
@@ -119,7 +121,13 @@ def ids(broker: Broker, names: Sequence[str]) -> dict[str, str]:
         if not present:
             return {}
         asked = admin.describe_topics(TopicCollection(present), request_timeout=SECONDS)
-        found = {name: str(future.result(SECONDS).topic_id) for name, future in asked.items()}
+        for name, future in asked.items():
+            try:
+                found[name] = str(future.result(SECONDS).topic_id)
+            except KafkaException as error:
+                # Deleted since it was listed.
+                if error.args[0].code() != Code.UNKNOWN_TOPIC_OR_PART:
+                    raise
     # As Kafka itself writes ids, without a slash.
     return {name: topic_id.replace("/", "_").replace("+", "-") for name, topic_id in found.items()}
 

@@ -11,7 +11,7 @@ import typer
 from todoctl import screen
 from todoctl.commands.dlq import options
 from todoctl.core.dlq import edits
-from todoctl.core.dlq.decisions import Decision, State, decision_key
+from todoctl.core.dlq.decisions import Decision, State
 from todoctl.core.dlq.filters import Filter, is_named
 from todoctl.core.dlq.groups import UNKNOWN, Group, Groups
 from todoctl.core.dlq.letters import Letter
@@ -65,9 +65,9 @@ def show(
     )
     if found is None:
         raise UsageError(f"there is no letter {letter!r} on {topic}", hint="todoctl dlq list --letters --state all")
-    key = decision_key(at.desk.cluster, at.desk.topic_id, found.partition, found.offset)
-    ledger = read_ledger(at.desk, watched=frozenset({key}))
-    whole = _whole(at, found, ledger.state(found.partition, found.offset), ledger.found.get(key))
+    place = (found.partition, found.offset)
+    ledger = read_ledger(at.desk, watched=frozenset({place}))
+    whole = _whole(at, found, ledger.state(*place), ledger.found.get(place))
     screen.show(whole, output, lambda: _write_whole(whole))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from typing import Literal
+from hashlib import blake2b
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 DECISIONS = "dlq-decisions"
@@ -52,7 +52,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was done with one letter, by whom, when and by which plan; where its record went when it was re-published."""
+    """What was done with letters, by whom, when and by which plan; where their records went when they were re-published."""
 
     action: State
     plan: str
@@ -63,19 +63,62 @@ class Decision:
     count: int = 0
     v: Literal[1] = 1
 
-    def encode(self) -> bytes:
-        """The record's value."""
-        return to_json(asdict(self))
+
+@dataclass(frozen=True, slots=True)
+class Written(Decision):
+    """A decision as it lies on the topic; without `offsets` it is about the one letter that its key names."""
+
+    offsets: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    @property
+    def decision(self) -> Decision:
+        """What it says about each of its letters."""
+        return Decision(self.action, self.plan, self.by, self.at, self.topic, self.partition, self.count)
 
 
-def decision_key(cluster: str, topic_id: str, partition: int, offset: int) -> bytes:
-    """The record's key: a letter's place, which a recreated topic doesn't share."""
-    return f"{cluster}/{topic_id}/{partition}/{offset}".encode()
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a key names: letters of one partition, from the first to the last."""
+
+    topic_id: str
+    partition: int
+    first: int
+    last: int
 
 
-@lru_cache(maxsize=1024)
-def read_decision(value: bytes) -> Decision | None:
-    """The decision in a record's value; None for what is none. Letters of a batch share their value."""
+def decision_records(
+    cluster: str, topic_id: str, decided: Iterable[tuple[int, int, Decision]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of the records that hold decisions about letters at (partition, offset).
+
+    Letters of a partition that share the decision's object share its record: most of a replay's work would otherwise
+    be records about it.
+    """
+    shared: dict[tuple[int, int], tuple[Decision, list[int]]] = {}
+    for partition, offset, decision in decided:
+        shared.setdefault((partition, id(decision)), (decision, []))[1].append(offset)
+    for (partition, _), (decision, offsets) in shared.items():
+        told = asdict(decision)
+        if len(offsets) > 1:
+            offsets.sort()
+            told["offsets"] = offsets
+        yield decision_key(cluster, topic_id, partition, offsets), to_json(told)
+
+
+def decision_key(cluster: str, topic_id: str, partition: int, offsets: Sequence[int]) -> bytes:
+    """The record's key: the letters' places, in ascending order, which a recreated topic doesn't share.
+
+    A digest tells sets of letters apart, so that compaction lets a decision go for a newer one about the same letters
+    only.
+    """
+    name = f"{cluster}/{topic_id}/{partition}/{offsets[0]}"
+    if len(offsets) > 1:
+        name += f"-{offsets[-1]}-{blake2b(to_json(offsets), digest_size=8).hexdigest()}"
+    return name.encode()
+
+
+def read_decision(value: bytes) -> Written | None:
+    """The decision in a record's value; None for what is none."""
     try:
         return _DECISION.validate_json(value)
     except ValidationError:
@@ -90,7 +133,7 @@ def read_operator(value: bytes) -> Operator | None:
         return None
 
 
-_DECISION = TypeAdapter(Decision)
+_DECISION = TypeAdapter(Written)
 _OPERATOR = TypeAdapter(Operator)
 
 
@@ -106,8 +149,8 @@ class Ledger:
     """All decisions about the letters of one topic, a byte for each letter; filled record by record.
 
     `starts` gives the first offset that each partition still has, `topic_ids` every topic id of the cluster: a
-    decision about a letter that is gone is stale, and its key waits in `stale` for its tombstone. Of the keys in
-    `watched` the whole decision is kept in `found`.
+    decision about letters that are all gone is stale, and its key waits in `stale` for its tombstone. Of the letters in
+    `watched`, by partition and offset, the whole decision is kept in `found`.
     """
 
     def __init__(
@@ -117,9 +160,9 @@ class Ledger:
         *,
         starts: Mapping[int, int],
         topic_ids: Iterable[str],
-        watched: frozenset[bytes] = frozenset(),
+        watched: frozenset[tuple[int, int]] = frozenset(),
     ) -> None:
-        self.found: dict[bytes, Decision] = {}
+        self.found: dict[tuple[int, int], Decision] = {}
         self.operator: Operator | None = None
         self.plans: dict[str, PlanTrace] = {}
         self.stale: dict[bytes, None] = {}
@@ -136,18 +179,25 @@ class Ledger:
         place = self._place(key)
         if key is None or place is None:
             return
-        topic_id, partition, offset = place
         decision = read_decision(value) if value else None
-        if decision and key in self._watched:
-            self.found[key] = decision
-        if self._is_gone(topic_id, partition, offset):
+        if self._is_gone(place):
             if decision:
                 self.stale[key] = None
             else:
                 self.stale.pop(key, None)
-        elif topic_id == self._topic_id:
-            self.set(partition, offset, decision.action if decision else "pending")
-            self._trace(decision)
+        elif place.topic_id == self._topic_id:
+            self._note(place, decision)
+
+    def _note(self, place: _Place, decision: Written | None) -> None:
+        offsets = (decision and decision.offsets) or (place.first,)
+        for offset in offsets:
+            self.set(place.partition, offset, decision.action if decision else "pending")
+            if decision and (place.partition, offset) in self._watched:
+                self.found[place.partition, offset] = decision.decision
+        if decision:
+            trace = self.plans.setdefault(decision.plan, PlanTrace(decision.at))
+            trace.since = min(trace.since, decision.at)
+            trace.counts[decision.action] = trace.counts.get(decision.action, 0) + len(offsets)
 
     def state(self, partition: int, offset: int) -> State:
         """What was decided about the letter."""
@@ -159,19 +209,17 @@ class Ledger:
         chunk = self._states.setdefault((partition, offset // _CHUNK), bytearray(_CHUNK))
         chunk[offset % _CHUNK] = STATES.index(state)
 
-    def _trace(self, decision: Decision | None) -> None:
-        if decision:
-            trace = self.plans.setdefault(decision.plan, PlanTrace(decision.at))
-            trace.since = min(trace.since, decision.at)
-            trace.counts[decision.action] = trace.counts.get(decision.action, 0) + 1
-
-    def _place(self, key: bytes | None) -> tuple[str, int, int] | None:
+    def _place(self, key: bytes | None) -> _Place | None:
         parts = (key or b"").split(b"/")
-        if len(parts) != 4 or parts[0] != self._cluster.encode() or not (parts[2].isdigit() and parts[3].isdigit()):
+        if len(parts) != 4 or parts[0] != self._cluster.encode():
             return None
-        return parts[1].decode("utf-8", "replace"), int(parts[2]), int(parts[3])
+        first, *rest = parts[3].split(b"-")
+        last = rest[0] if len(rest) == 2 else first
+        if len(rest) not in {0, 2} or not (parts[2].isdigit() and first.isdigit() and last.isdigit()):
+            return None
+        return _Place(parts[1].decode("utf-8", "replace"), int(parts[2]), int(first), int(last))
 
-    def _is_gone(self, topic_id: str, partition: int, offset: int) -> bool:
-        if topic_id == self._topic_id:
-            return offset < self._starts.get(partition, 0)
-        return topic_id not in self._topic_ids
+    def _is_gone(self, place: _Place) -> bool:
+        if place.topic_id == self._topic_id:
+            return place.last < self._starts.get(place.partition, 0)
+        return place.topic_id not in self._topic_ids

@@ -54,7 +54,7 @@ def open_desk(broker: Broker, values: Values, topic: str) -> Desk:
     return Desk(broker, values, topic, client.cluster_id(broker), topic_ids, ranges)
 
 
-def read_ledger(desk: Desk, *, watched: frozenset[bytes] = frozenset()) -> Ledger:
+def read_ledger(desk: Desk, *, watched: frozenset[tuple[int, int]] = frozenset()) -> Ledger:
     """Every decision up to the end, those of committed transactions only."""
     starts = {partition: start for (_, partition), (start, _) in desk.ranges.items()}
     ledger = Ledger(desk.cluster, desk.topic_id, starts=starts, topic_ids=desk.topic_ids.values(), watched=watched)

@@ -13,7 +13,7 @@ from itertools import islice
 from todoctl.adapters.kafka.client import KafkaError
 from todoctl.adapters.kafka.transactions import FencedError, RejectedError, Transactions
 from todoctl.adapters.whoami import is_running
-from todoctl.core.dlq.decisions import DECISIONS, OPERATOR_KEY, Decision, Ledger, Operator, State, decision_key
+from todoctl.core.dlq.decisions import DECISIONS, OPERATOR_KEY, Decision, Ledger, Operator, State, decision_records
 from todoctl.core.dlq.foreign import Header
 from todoctl.errors import PartialError, RefusedError
 from todoctl.operations.dlq.desk import Desk, read_ledger, require_decisions
@@ -45,15 +45,12 @@ class Holder:
 
     def commit(self, decided: Sequence[tuple[int, int, Decision]], sends: Iterable[Send] = ()) -> None:
         """Publish the records and write the decisions about letters at (partition, offset), all in one transaction."""
-        cluster, topic_id, send = self.desk.cluster, self.desk.topic_id, self._transactions.send
-        values: dict[int, bytes] = {}
+        send = self._transactions.send
         self._transactions.begin()
         for topic, value, key, partition, headers in sends:
             send(topic, value, key, partition, headers)
-        for partition, offset, decision in decided:
-            # Letters that share a decision share the object, and its bytes.
-            value = values.get(id(decision)) or values.setdefault(id(decision), decision.encode())
-            send(DECISIONS, value, decision_key(cluster, topic_id, partition, offset))
+        for name, told in decision_records(self.desk.cluster, self.desk.topic_id, decided):
+            send(DECISIONS, told, name)
         self._beat(is_done=False)
         self._transactions.commit()
 

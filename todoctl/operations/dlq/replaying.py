@@ -12,7 +12,7 @@ from typing import Any
 
 from todoctl.adapters.collector import uncollected
 from todoctl.adapters.kafka.reader import Reader
-from todoctl.core.dlq.decisions import Decision
+from todoctl.core.dlq.decisions import Decision, State
 from todoctl.core.dlq.filters import read_name
 from todoctl.core.dlq.letters import digest, mark, wrapped_value
 from todoctl.core.dlq.plan import Entry, PlanHeader, check_fits, entries, lines_digest, read_header
@@ -63,11 +63,11 @@ class Progress:
 
 @dataclass
 class _Batch:
-    """What one transaction is to do; letters whose records go to one place share a decision."""
+    """What one transaction is to do; letters that are parked, or whose records go to one place, share a decision."""
 
     sends: list[Send] = field(default_factory=list)
     decided: list[tuple[int, int, Decision]] = field(default_factory=list)
-    shared: dict[tuple[str | None, int | None, int], Decision] = field(default_factory=dict)
+    shared: dict[tuple[State, str | None, int | None, int], Decision] = field(default_factory=dict)
     covered: int = 0
     parked: int = 0
     bytes: int = 0
@@ -223,12 +223,12 @@ def _add_replay(holder: Holder, plan: str, batch: _Batch, entry: Entry, value: b
     headers = [*entry.headers, mark(plan, entry.partition, entry.offset, entry.count)]
     batch.sends.append((entry.topic or "", value, entry.key, -1 if entry.to is None else entry.to, headers))
     batch.bytes += len(value or b"")
-    _decide(holder, batch, entry, _shared(holder, batch, entry.topic, entry.to, entry.count))
+    _decide(holder, batch, entry, _shared(holder, batch, "replayed", entry.topic, entry.to, entry.count))
 
 
 def _add_decision(holder: Holder, batch: _Batch, entry: Entry) -> None:
     is_park = entry.act == "park"
-    decision = holder.decision("parked") if is_park else _shared(holder, batch, entry.topic, None, 0)
+    decision = _shared(holder, batch, "parked") if is_park else _shared(holder, batch, "replayed", entry.topic)
     batch.parked += is_park
     batch.covered += not is_park
     _decide(holder, batch, entry, decision)
@@ -240,10 +240,12 @@ def _decide(holder: Holder, batch: _Batch, entry: Entry, decision: Decision) -> 
     holder.ledger.set(entry.partition, entry.offset, decision.action)
 
 
-def _shared(holder: Holder, batch: _Batch, topic: str | None, to: int | None, count: int) -> Decision:
-    what = (topic, to, count)
+def _shared(
+    holder: Holder, batch: _Batch, action: State, topic: str | None = None, to: int | None = None, count: int = 0
+) -> Decision:
+    what = (action, topic, to, count)
     if (found := batch.shared.get(what)) is None:
-        found = replace(holder.decision("replayed"), topic=topic, partition=to, count=count)
+        found = replace(holder.decision(action), topic=topic, partition=to, count=count)
         batch.shared[what] = found
     return found
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from todoctl.core.dlq.decisions import (
     OPERATOR_KEY,
@@ -10,6 +15,7 @@ from todoctl.core.dlq.decisions import (
     Ledger,
     Operator,
     decision_key,
+    decision_records,
     read_decision,
     read_operator,
 )
@@ -26,28 +32,40 @@ def ledger(**fields: object) -> Ledger:
 
 def key(offset: int, topic_id: str = "T", cluster: str = "C", partition: int = 0) -> bytes:
     """A letter's key."""
-    return decision_key(cluster, topic_id, partition, offset)
+    return decision_key(cluster, topic_id, partition, [offset])
+
+
+def written(decision: Decision, offsets: Iterable[int] = (20,)) -> tuple[bytes, bytes]:
+    """The one record that says what was decided about letters of partition 0."""
+    (record,) = decision_records("C", "T", [(0, offset, decision) for offset in offsets])
+    return record
+
+
+def value(decision: Decision) -> bytes:
+    """What is said about one letter."""
+    return written(decision)[1]
 
 
 def test_a_decision_is_read_as_it_was_written() -> None:
     """Decisions and operators survive the topic."""
-    assert read_decision(REPLAYED.encode()) == REPLAYED
+    found = read_decision(value(REPLAYED))
+    assert found is not None
+    assert (found.decision, found.offsets) == (REPLAYED, ())
     assert read_operator(ME.encode()) == ME
     assert "me@here" in ME.name
     assert "pid 4" in ME.name
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"x", b"[]", b"{}", b'{"v": 2, "action": "parked"}', b'{"v": 1, "action": "lost"}']
+    "strange", [b"", b"x", b"[]", b"{}", b'{"v": 2, "action": "parked"}', b'{"v": 1, "action": "lost"}']
 )
-def test_what_is_no_decision_says_nothing(value: bytes) -> None:
+def test_what_is_no_decision_says_nothing(strange: bytes) -> None:
     """Foreign records on the topic are let pass."""
-    assert read_decision(value) is None
-    assert read_operator(value) is None
+    assert read_decision(strange) is None
+    assert read_operator(strange) is None
     seen = ledger()
-    seen.take(key(20), value)
-    seen.take(b"some/key", value)
-    seen.take(None, value)
+    for name in (key(20), b"some/key", b"C/T/0/20-30", b"C/T/0/-20", b"C/T/0/20-x-0", None):
+        seen.take(name, strange)
     assert seen.state(0, 20) == "pending"
 
 
@@ -55,9 +73,9 @@ def test_the_newest_decision_holds() -> None:
     """Parked, then replayed: replayed; a tombstone makes the letter pending again."""
     seen = ledger()
     assert seen.state(0, 20) == "pending"
-    seen.take(key(20), PARKED.encode())
+    seen.take(key(20), value(PARKED))
     assert seen.state(0, 20) == "parked"
-    seen.take(key(20), REPLAYED.encode())
+    seen.take(key(20), value(REPLAYED))
     assert (seen.state(0, 20), seen.state(0, 21), seen.state(1, 20)) == ("replayed", "pending", "pending")
     seen.take(key(20), None)
     assert seen.state(0, 20) == "pending"
@@ -67,7 +85,7 @@ def test_the_newest_decision_holds() -> None:
 def test_decisions_about_other_topics_hide_nothing(stranger: bytes) -> None:
     """A topic made anew has another id, another cluster another one: their letters are others."""
     seen = ledger()
-    seen.take(stranger, REPLAYED.encode())
+    seen.take(stranger, value(REPLAYED))
     assert seen.state(0, 20) == "pending"
 
 
@@ -75,20 +93,74 @@ def test_decisions_about_letters_that_are_gone_are_stale() -> None:
     """Before the partition's start, or on a topic that is no more; not on another cluster or another living topic."""
     seen = ledger()
     for each in (key(9), key(5, "gone"), key(20), key(5, "U"), key(5, cluster="D"), key(8)):
-        seen.take(each, REPLAYED.encode())
+        seen.take(each, value(REPLAYED))
     seen.take(key(8), None)
     assert list(seen.stale) == [key(9), key(5, "gone")]
 
 
 def test_plans_and_the_operator_are_known() -> None:
     """Since when a plan works and what it did; who holds the letters."""
-    seen = ledger(watched=frozenset({key(20)}))
-    seen.take(key(20), REPLAYED.encode())
-    seen.take(key(21), REPLAYED.encode())
+    seen = ledger(watched=frozenset({(0, 20), (0, 31)}))
+    seen.take(key(20), value(REPLAYED))
+    seen.take(key(21), value(REPLAYED))
+    seen.take(*written(PARKED, (31, 30, 40)))
     seen.take(OPERATOR_KEY, ME.encode())
     assert seen.plans["plan"].counts == {"replayed": 2}
+    assert seen.plans["other"].counts == {"parked": 3}
     assert seen.plans["plan"].since == REPLAYED.at
-    assert seen.found == {key(20): REPLAYED}
+    assert seen.found == {(0, 20): REPLAYED, (0, 31): PARKED}
     assert seen.operator == ME
     seen.take(OPERATOR_KEY, None)
     assert seen.operator is None
+
+
+def test_letters_of_a_partition_that_share_a_decision_share_its_record() -> None:
+    """Not so those of another partition, or with an equal decision of another moment's making."""
+    decided = [(0, 30, PARKED), (0, 20, PARKED), (1, 5, PARKED), (0, 21, replace(PARKED))]
+    records = dict(decision_records("C", "T", decided))
+    assert len(records) == 3
+    assert {key(5, partition=1), key(21)} < records.keys()
+    seen = ledger()
+    for record in records.items():
+        seen.take(*record)
+    states = [seen.state(0, offset) for offset in (20, 21, 22, 30)]
+    assert states == ["parked", "parked", "pending", "parked"]
+
+
+def test_a_shared_decision_is_stale_once_its_last_letter_is_gone() -> None:
+    """Until then the others need it."""
+    seen = ledger()
+    needed, stale = written(PARKED, (3, 4, 10)), written(PARKED, (3, 4, 9))
+    seen.take(*needed)
+    seen.take(*stale)
+    assert list(seen.stale) == [stale[0]]
+    assert seen.state(0, 10) == "parked"
+    seen.take(stale[0], None)
+    assert not seen.stale
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["replayed", "parked", "purged"]), st.sets(st.integers(10, 18), min_size=1), st.booleans()
+        ),
+        max_size=12,
+    )
+)
+def test_compaction_forgets_nothing(batches: list[tuple[str, set[int], bool]]) -> None:
+    """However letters were decided about, the newest record of each key alone says the same as all of them."""
+    seen, compacted, told = ledger(), ledger(), {}
+    expected: dict[int, str] = {}
+    for action, offsets, is_shared in batches:
+        decision = replace(REPLAYED, action=action)
+        each = [(0, offset, decision if is_shared else replace(decision)) for offset in offsets]
+        for name, said in decision_records("C", "T", each):
+            seen.take(name, said)
+            told.pop(name, None)
+            told[name] = said
+        expected |= dict.fromkeys(offsets, action)
+    for record in told.items():
+        compacted.take(*record)
+    for offset in range(10, 19):
+        wanted = expected.get(offset, "pending")
+        assert (seen.state(0, offset), compacted.state(0, offset)) == (wanted, wanted)
