@@ -21,7 +21,11 @@ from todoctl.core.colours import Colour
 
 Object = dict[str, Any]
 NAMES = ("api", "audit")
-KINDS = {"ConfigMap": CONFIG_MAPS, "Service": SERVICES, "Deployment": DEPLOYMENTS}
+STRIMZI = {
+    kind: Kind("kafka.strimzi.io/v1", f"{kind.lower()}s")
+    for kind in ("Kafka", "KafkaNodePool", "KafkaTopic", "KafkaUser")
+}
+KINDS = {"ConfigMap": CONFIG_MAPS, "Service": SERVICES, "Deployment": DEPLOYMENTS, **STRIMZI}
 
 
 class KilledError(BaseException):
@@ -163,7 +167,7 @@ class LivingNamespace(FakeCluster):
 
 def path_of(item: Object) -> str:
     """Where the server has it."""
-    return KINDS[item["kind"]].path(NAMESPACE, str(item["metadata"]["name"]))
+    return KINDS[item["kind"]].path(item["metadata"]["namespace"], str(item["metadata"]["name"]))
 
 
 def _applies(request: httpx.Request) -> bool:

@@ -6,13 +6,13 @@ Whoever changes it may be killed at any step.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from tests.unit.operations.kubernetes.cluster import NAMESPACE
-from tests.unit.operations.kubernetes.living import KINDS, LivingNamespace, Object, path_of, release
+from tests.unit.operations.kubernetes.living import KINDS, STRIMZI, LivingNamespace, Object, path_of, release
 from tests.unit.sites import CHART
 from todoctl.adapters import helm
 from todoctl.adapters.chart import read_values
@@ -36,7 +36,7 @@ MANIFEST = Manifest(
 )
 # With an operator for the broker, so that nobody asks one for its topics.
 VALUES = read_values(CHART, (CHART / "values-local.yaml",))
-_ORDER: tuple[Kind, ...] = (CONFIG_MAPS, SERVICES, DEPLOYMENTS)  # Helm's own
+_ORDER: tuple[Kind, ...] = (CONFIG_MAPS, SERVICES, DEPLOYMENTS, *STRIMZI.values())  # Helm's own
 
 
 @dataclass
@@ -44,6 +44,8 @@ class World(LivingNamespace):
     """The namespace with its Helm."""
 
     known: list[tuple[helm.Release, list[Object]]] = field(default_factory=list)
+    seconds: float = 30.0  # that a part may take
+    as_time_passes: Callable[[float], None] = lambda _now: None
 
     # Helm.
     def history(self, _name: str, _namespace: str) -> list[helm.Release]:
@@ -70,7 +72,7 @@ class World(LivingNamespace):
         self.step("helm has written its record")
         for kind in _ORDER:
             for item in (item for item in objects if KINDS[item["kind"]] == kind):
-                self.add(kind, self._merged(copy.deepcopy(item)))
+                self.add(kind, self._merged(copy.deepcopy(item)), namespace=item["metadata"]["namespace"])
                 self.live()
                 self.step(f"helm applied {item['kind']} {item['metadata']['name']}")
         wanted = {path_of(item) for item in objects}
@@ -84,9 +86,13 @@ class World(LivingNamespace):
         return self.known[-1][0]
 
     def _merged(self, item: Object) -> Object:
-        """With what others than Helm have noted on the object's pods, which it leaves alone."""
-        there = self.objects.get(path_of(item), {}).get("spec", {}).get("template", {})
-        stamp = there.get("metadata", {}).get("annotations", {}).get(RESTARTED)
+        """With what others than Helm have noted on the object and its pods, which it leaves alone."""
+        there = self.objects.get(path_of(item), {})
+        if item["kind"] in STRIMZI:
+            before = there.get("metadata", {}).get("generation", 0)
+            item["metadata"]["generation"] = before + (there.get("spec") != item["spec"])
+            item |= {"status": there["status"]} if "status" in there else {}
+        stamp = there.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations", {}).get(RESTARTED)
         if stamp is not None:
             item["spec"]["template"]["metadata"]["annotations"][RESTARTED] = stamp
         return item
@@ -108,7 +114,12 @@ class World(LivingNamespace):
     def revisions(self) -> Revisions:
         """As todoctl sees them."""
         now = [0.0]
-        clock = Clock(lambda: now[0], lambda pause: now.__setitem__(0, now[0] + pause))
+
+        def pass_by(pause: float) -> None:
+            now[0] += pause
+            self.as_time_passes(now[0])
+
+        clock = Clock(lambda: now[0], pass_by)
         kube, where = self.kube, Path("/proc/nowhere")  # no evidence can be written
         return Revisions(
             kube,
@@ -118,7 +129,7 @@ class World(LivingNamespace):
             lambda _: cast("ClusterPlatform", self),
             where,
             "ann@desk",
-            30.0,
+            self.seconds,
             self.takes_calls,
         )
 
