@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.helm import Chart, helm
 from tests.unit.operations.kubernetes.cluster import FakeCluster, pod
 from tests.unit.operations.kubernetes.living import STRIMZI, release
 from tests.unit.operations.kubernetes.strimzi import WHERE, Operator, condition, resource, resources
@@ -50,6 +51,18 @@ def deploy(world: World, **spec: Any) -> list[StepEvent]:
 def of(name: str, events: list[StepEvent]) -> list[tuple[str, str]]:
     """What was told of one part."""
     return [(event.state, event.detail) for event in events if event.name == name]
+
+
+def test_the_charts_resources_are_found_by_their_labels() -> None:
+    """Each kind of them, in its namespace; none where Kafka lies outside."""
+    chart = Chart(helm(), CHART)
+    found = strimzi.resources(chart.render("values-local.yaml"))
+    assert {item["kind"] for item in found} == set(STRIMZI)
+    cluster = FakeCluster()
+    for item in found:
+        cluster.add(STRIMZI[item["kind"]], item, namespace=item["metadata"]["namespace"])
+    assert len(strimzi.of_cluster(cluster.kube, KAFKA)) == len(found)
+    assert strimzi.resources(chart.render("values-cloud.yaml")) == []
 
 
 def test_a_kafka_outside_asks_for_nothing(world: World) -> None:
