@@ -14,11 +14,11 @@ from tests.unit.operations.kubernetes.strimzi import WHERE, Operator, condition,
 from tests.unit.operations.kubernetes.world import VALUES, World
 from tests.unit.sites import CHART
 from todoctl.adapters.chart import read_values
-from todoctl.adapters.kube.kinds import DEPLOYMENTS, PODS, REPLICA_SETS
+from todoctl.adapters.kube.kinds import DEPLOYMENTS, NAMESPACES, PODS, REPLICA_SETS
 from todoctl.core.releases import deployed
 from todoctl.errors import TodoctlError, WaitTimeoutError
-from todoctl.operations.checks import Finding
-from todoctl.operations.kubernetes import evidence, strimzi
+from todoctl.operations.checks import Finding, Stores
+from todoctl.operations.kubernetes import doctor, evidence, strimzi
 from todoctl.operations.kubernetes.pods import cluster_values
 from todoctl.operations.kubernetes.rollout import Rollout
 from todoctl.operations.operators.site import Clock
@@ -254,6 +254,19 @@ def test_doctor_says_what_the_operators_say() -> None:
     assert bad.fix == "kubectl describe kafkatopic task-events -n kafka"
     topic["status"] = {"conditions": [condition("Ready")]}
     assert check(kafka, topic) == Finding("kafka todo", "ok", "2 resources, each as its operator wants it")
+
+
+def test_doctor_looks_where_there_is_one() -> None:
+    """With Kafka outside nobody has to be let look at Strimzi's resources."""
+
+    def unasked() -> Any:
+        raise AssertionError("nothing is asked before a check runs")
+
+    for file, wanted in (("values-local.yaml", True), ("values-cloud.yaml", False)):
+        cluster, values = FakeCluster(), read_values(CHART, (CHART / file,))
+        cluster.objects |= {"/version": {"gitVersion": "v1.34.0"}, NAMESPACES.path("", "todo"): {}}
+        found = doctor.checks(cluster.kube, values, Stores(values, unasked, unasked, unasked))
+        assert ("kafka todo" in {check.name for check in found}) == wanted
 
 
 def test_doctor_may_lack_the_right() -> None:
