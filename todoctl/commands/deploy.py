@@ -41,7 +41,8 @@ def main(
     """Make a release of the code and values at hand and switch to it, service by service.
 
     Shows what differs, migrates, then replaces one service after the other behind its health checks while the rest serves.
-    In a cluster Helm applies the chart, and migration, pods and sidecars are waited for; a crash ends it early.
+    In a cluster Helm applies the chart, and Strimzi's Kafka, migration, pods and sidecars are waited for; a crash, or what
+    Strimzi refuses, ends it early.
     With --strategy blue-green, in a cluster, the new release gets pods of its own beside those that run: they take no events,
     no jobs and no requests, and are tried by a preview. Then they are switched on and requests turn to them; the old ones
     finish what they have and stay, idle, so that `rollback` is instant, until the next deploy. Needs room for both; local refuses it (exit 2).

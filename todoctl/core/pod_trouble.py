@@ -7,6 +7,7 @@ from typing import Any
 
 Document = Mapping[str, Any]
 
+CRASH_LOOP = "CrashLoopBackOff"
 # A first ErrImagePull may pass; the back-off comes after the second.
 _HOPELESS = frozenset(
     {"InvalidImageName", "ErrImageNeverPull", "ImagePullBackOff", "CreateContainerError", "RunContainerError"}
@@ -48,7 +49,7 @@ def _container(status: Document) -> str:
         return f"{reason}: {message or status.get('image', '')}"
     ended = state.get("terminated") or status.get("lastState", {}).get("terminated") or {}
     restarts = int(status.get("restartCount", 0))
-    if ended and not status.get("ready") and ((reason == "CrashLoopBackOff" and restarts > 1) or restarts >= _RESTARTS):
+    if ended and not status.get("ready") and ((reason == CRASH_LOOP and restarts > 1) or restarts >= _RESTARTS):
         why = f"{ended.get('reason', 'Error')}, exit code {ended.get('exitCode', '?')}"
-        return f"CrashLoopBackOff: {why}, {restarts} restarts"
+        return f"{CRASH_LOOP}: {why}, {restarts} restarts"
     return ""

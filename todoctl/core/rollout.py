@@ -17,13 +17,14 @@ _FAILURES = 2  # pods of a migration that failed: the third would, too
 
 @dataclass(frozen=True)
 class Progress:
-    """One workload: whether all its new pods are ready and the old ones gone, and what is seen of them."""
+    """One part of a release: whether it is as wanted, such as a workload whose new pods are all ready, and what is seen of it."""
 
     name: str
     done: bool
     detail: str
     trouble: str = ""  # why waiting won't help
     pod: str = ""  # the pod that it is about
+    fix: str = ""  # the command that helps where it stays so
 
 
 def workload_progress(workload: Document, sets: Sequence[Document], pods: Sequence[Document]) -> Progress:

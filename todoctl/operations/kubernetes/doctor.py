@@ -12,7 +12,7 @@ from todoctl.core.parts import sidecar_name
 from todoctl.core.values import Subscription, Values
 from todoctl.errors import TodoctlError, UnhealthyError
 from todoctl.operations.checks import Check, Finding, Stores, store_checks, subscription, topic_checks
-from todoctl.operations.kubernetes import status
+from todoctl.operations.kubernetes import status, strimzi
 from todoctl.operations.kubernetes.pods import Place, Pods, cluster_values, places, version
 
 # Without these the other commands can't work.
@@ -43,6 +43,9 @@ def checks(kube: Kube, values: Values, stores: Stores) -> list[Check]:
     found, pods = places(values, kube.namespace), Pods(kube)
     checks += [Check("release", partial(_release, kube), "todoctl history"), *_secret_checks(kube, values)]
     checks += [Check(f"part {place.name}", partial(_part, place, pods), "kubectl get pods") for place in found]
+    if (kafka := cluster_values(values).kafka.strimzi).enabled:
+        look_at_kafka = partial(strimzi.finding, kube, kafka)
+        checks.append(Check(f"kafka {kafka.cluster}", look_at_kafka, f"kubectl get kafka -n {kafka.namespace}"))
     checks += [Check("sidecar version", partial(_sidecars, found, pods), "todoctl restart SERVICE")]
     checks += topic_checks(stores, fix="todoctl status")
     for app, service in values.services.items():

@@ -18,6 +18,7 @@ from todoctl.core.cluster_values import Cluster
 from todoctl.core.release_diff import MASK
 from todoctl.core.releases import Release
 from todoctl.errors import TodoctlError
+from todoctl.operations.kubernetes import strimzi
 from todoctl.operations.kubernetes.foreseen import secrets
 
 _LINES = 1000  # of each log
@@ -48,7 +49,7 @@ def collect(
     home = folder / f"{release.revision}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     home.mkdir(parents=True, mode=0o700, exist_ok=True)
     hidden = secret_values(kube, cluster)
-    for name, text in _documents(kube, release, told, error):
+    for name, text in _documents(kube, cluster, release, told, error):
         (home / name).write_text(redacted(text, hidden), encoding="utf-8")
     return home
 
@@ -74,7 +75,7 @@ def redacted(text: str, hidden: list[str]) -> str:
 
 
 def _documents(
-    kube: Kube, release: Release, told: Mapping[str, Callable[[], Any]], error: BaseException
+    kube: Kube, cluster: Cluster, release: Release, told: Mapping[str, Callable[[], Any]], error: BaseException
 ) -> Iterator[tuple[str, str]]:
     words = [f"{type(error).__name__}: {error}", *getattr(error, "detail", ())]
     yield "error.txt", "\n".join(words) + "\n"
@@ -83,6 +84,8 @@ def _documents(
         yield name, _told(lambda tell=tell: json.dumps(tell(), indent=2, default=str))  # type: ignore[misc]
     for name, kind in _DESCRIBED.items():
         yield f"{name}.yaml", _told(lambda kind=kind: _described(kube.items(kind)))  # type: ignore[misc]
+    if (kafka := cluster.kafka.strimzi).enabled:
+        yield "strimzi.yaml", _told(lambda: _described(strimzi.of_cluster(kube, kafka)))
     yield "events.txt", _told(lambda: _events(kube.items(EVENTS)))
     yield from _logs(kube)
 

@@ -1,18 +1,19 @@
-"""Waits for a release on observed states: its migration, then every new pod with its sidecar; gives up early where there is no hope."""
+"""Waits for a release on observed states: Strimzi's resources, its migration, every new pod; gives up early where there is no hope."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from todoctl.adapters.helm import Object
 from todoctl.adapters.kube.api import Kube, UnreachableError
 from todoctl.adapters.kube.kinds import DEPLOYMENTS, JOBS, PODS, REPLICA_SETS, STATEFUL_SETS
 from todoctl.core.manifests import migration_job
-from todoctl.core.pod_trouble import trouble
+from todoctl.core.pod_trouble import CRASH_LOOP, trouble
 from todoctl.core.rollout import Progress, job_state, pod_words, workload_progress
 from todoctl.errors import TodoctlError, WaitTimeoutError
+from todoctl.operations.kubernetes.strimzi import Resources, resources
 from todoctl.operations.operators.site import Clock
 from todoctl.operations.steps import State, StepEvent
 
@@ -20,6 +21,8 @@ MIGRATION = "migration"
 _EVERY = 1.0
 _PATIENCE = 5  # how many times as long as one part may take everything may
 _LINES = 12  # of a log, in an error
+# Seconds that a pod which crashed while Kafka was made may still take to be started again, ever later by Kubernetes.
+_BACK_OFF = 180.0
 _KINDS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}
 
 
@@ -32,12 +35,17 @@ class Rollout:
     objects: Sequence[Object]
     since: float
     _told: dict[str, tuple[State, str]] = field(default_factory=dict)
+    _excused: dict[str, float] = field(default_factory=dict)  # pod → until when its crashes don't count
+    _strimzi: Resources = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._strimzi = Resources(self.kube, self.clock, resources(self.objects))
 
     def wait(self, *, seconds: float) -> Iterator[StepEvent]:
         """Yield what changes until all of it is ready; `seconds` without any change are too long, or five times that in all.
 
         Raises:
-            TodoctlError: the migration failed, or a pod won't get ready; with the end of its log.
+            TodoctlError: the migration failed, a pod won't get ready, with the end of its log, or Strimzi refuses a resource.
             WaitTimeoutError: it took too long.
         """
         deadline = self.clock.now() + seconds
@@ -55,10 +63,7 @@ class Rollout:
             if changed:
                 deadline = min(limit, self.clock.now() + seconds)
             if self.clock.now() >= deadline:
-                left = "; ".join(f"{look.name}: {look.detail}" for look in looks if not look.done)
-                raise WaitTimeoutError(
-                    f"not ready, and nothing changed for {seconds:.0f} s: {left}", hint="todoctl status"
-                )
+                raise _took_too_long([look for look in looks if not look.done], seconds)
             self.clock.pause(_EVERY)
 
     def _changes(self, looks: Sequence[Progress]) -> Iterator[StepEvent]:
@@ -79,7 +84,9 @@ class Rollout:
             for kind, where in _KINDS.items()
             for item in self.kube.items(where)
         }
-        found = [self._migration(pods)] if migration_job(self.objects) else []
+        found = self._strimzi.look()
+        is_early = not all(look.done for look in found)
+        found += [self._migration(pods)] if migration_job(self.objects) else []
         for item in self.objects:
             if item["kind"] not in _KINDS:
                 continue
@@ -87,8 +94,17 @@ class Rollout:
             if workload is None:
                 found.append(Progress(str(item["metadata"]["name"]), False, "is not there yet"))
             else:
-                found.append(workload_progress(workload, sets, pods))
+                found.append(self._excusing(workload_progress(workload, sets, pods), is_early=is_early))
         return found
+
+    def _excusing(self, look: Progress, *, is_early: bool) -> Progress:
+        """Without its trouble where that is a crash because Kafka was not ready: until it knows their account, sidecars end."""
+        if CRASH_LOOP not in look.trouble:
+            return look
+        if is_early:
+            self._excused[look.pod] = self.clock.now() + _BACK_OFF
+        is_excused = look.pod in self._excused and self.clock.now() < self._excused[look.pod]
+        return replace(look, trouble="") if is_excused else look
 
     def _migration(self, pods: Sequence[Object]) -> Progress:
         job = migration_job(self.objects) or {}
@@ -116,6 +132,12 @@ class Rollout:
                         if lines := tuple(self.kube.logs(pod, name, tail=_LINES, previous=previous)):
                             return lines
         return ()
+
+
+def _took_too_long(left: Sequence[Progress], seconds: float) -> WaitTimeoutError:
+    words = "; ".join(f"{look.name}: {look.detail}{f' ({look.fix})' if look.fix else ''}" for look in left)
+    fix = next((look.fix for look in left if look.fix), "todoctl status")
+    return WaitTimeoutError(f"not ready, and nothing changed for {seconds:.0f} s: {words}", hint=fix)
 
 
 def _ended_badly(pod: Object) -> list[str]:

@@ -23,11 +23,16 @@ _PLURALS = {"configmaps", "statefulsets", "pods", "services", "secrets", "deploy
 
 @dataclass
 class FakeCluster:
-    """Objects by path; a selector fits when each of its labels does. `asked` has every request but those for objects."""
+    """Objects by path; a selector fits when each of its labels does. `asked` has the path of every request.
+
+    Kinds that are `forbidden` by their plural can't be read.
+    """
 
     objects: dict[str, Object] = field(default_factory=dict)
     logs: dict[tuple[str, str], str] = field(default_factory=dict)
     on_patch: Callable[[Object], None] = lambda _document: None
+    asked: list[str] = field(default_factory=list)
+    forbidden: set[str] = field(default_factory=set)
 
     def add(self, kind: Kind, document: Object, *, namespace: str = NAMESPACE) -> Object:
         """Have an object."""
@@ -44,6 +49,9 @@ class FakeCluster:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         path, query = request.url.path, request.url.params
+        self.asked.append(path)
+        if self.forbidden & set(path.split("/")):
+            return httpx.Response(403, json={"message": f'User "ann" cannot read {path}'})
         if path.endswith("/log"):
             pod, container = path.split("/")[-2], str(query["container"])
             if (pod, container) not in self.logs:

@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from tests.unit.operations.kubernetes.world import KilledError, World
+from tests.unit.operations.kubernetes.living import KilledError
+from tests.unit.operations.kubernetes.world import World
 from todoctl.core.releases import Release, deployed, pending
 from todoctl.errors import RefusedError, TodoctlError
 from todoctl.operations.kubernetes.unlocking import unlock

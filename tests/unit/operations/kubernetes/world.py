@@ -1,27 +1,23 @@
-"""A namespace that lives: Helm applies objects one by one, pods come and go with templates and take work once they are on.
+"""A namespace that lives, with a Helm that applies objects one by one, and who releases into it.
 
-Whoever changes it may be killed at any step. What holds at every moment of a switch is checked at every change.
+Whoever changes it may be killed at any step.
 """
 
 from __future__ import annotations
 
-import base64
 import copy
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-import httpx
-
-from tests.unit.operations.kubernetes.cluster import NAMESPACE, FakeCluster, pod
+from tests.unit.operations.kubernetes.cluster import NAMESPACE
+from tests.unit.operations.kubernetes.living import KINDS, STRIMZI, LivingNamespace, Object, path_of, release
 from tests.unit.sites import CHART
 from todoctl.adapters import helm
 from todoctl.adapters.chart import read_values
 from todoctl.adapters.helm import Helm, Upgrade
-from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS, REPLICA_SETS, SECRETS, SERVICES, Kind
+from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS, SERVICES, Kind
 from todoctl.core.colours import Colour, other
 from todoctl.core.releases import DatabaseNeeds, EventNeeds, Manifest, deployed
 from todoctl.operations.kubernetes.change import ClusterChange
@@ -33,8 +29,6 @@ from todoctl.operations.kubernetes.serving import Serving, serving
 from todoctl.operations.operators.site import Clock
 from todoctl.operations.releases import Plan
 
-Object = dict[str, Any]
-NAMES = ("api", "audit")
 MANIFEST = Manifest(
     app_version="0.1.0",
     database=DatabaseNeeds(needs="0004", oldest="0003", migrations=()),
@@ -42,81 +36,16 @@ MANIFEST = Manifest(
 )
 # With an operator for the broker, so that nobody asks one for its topics.
 VALUES = read_values(CHART, (CHART / "values-local.yaml",))
-_ORDER: tuple[Kind, ...] = (CONFIG_MAPS, SERVICES, DEPLOYMENTS)  # Helm's own
-_KINDS = {"ConfigMap": CONFIG_MAPS, "Service": SERVICES, "Deployment": DEPLOYMENTS}
-
-
-class KilledError(BaseException):
-    """The process is gone: nothing of it runs any more."""
-
-
-def release(active: Colour, **pods: str) -> list[Object]:
-    """The objects of a release; for each colour that it has, the code that its pods run."""
-    config = {"active": active} | {name: "on" if name == active else "off" for name in ("blue", "green")}
-    found = [_object("ConfigMap", "colours", "colours", data=config)]
-    for name in NAMES:
-        selector = {"app.kubernetes.io/component": name, "colour": active}
-        found.append(_object("Service", name, name, spec={"selector": selector}))
-    for colour, code in pods.items():
-        for name in NAMES:
-            spec = {"replicas": 1, "template": {"metadata": {"annotations": {"code": code}}}}
-            called = name if colour == "blue" else f"{name}-{colour}"
-            found.append(_object("Deployment", called, name, {"colour": colour}, spec=spec))
-    return found
-
-
-def _object(kind: str, name: str, component: str, labels: dict[str, str] | None = None, **content: Any) -> Object:
-    every = {"app.kubernetes.io/name": "todo", "app.kubernetes.io/component": component, **(labels or {})}
-    return {
-        "apiVersion": _KINDS[kind].api,
-        "kind": kind,
-        "metadata": {"name": name, "labels": every, "namespace": NAMESPACE},
-        **content,
-    }
+_ORDER: tuple[Kind, ...] = (CONFIG_MAPS, SERVICES, DEPLOYMENTS, *STRIMZI.values())  # Helm's own
 
 
 @dataclass
-class World(FakeCluster):
-    """The namespace, its Helm, and who works on it until `kill_at` steps are done."""
+class World(LivingNamespace):
+    """The namespace with its Helm."""
 
-    kill_at: int | None = None
-    steps: list[str] = field(default_factory=list)
     known: list[tuple[helm.Release, list[Object]]] = field(default_factory=list)
-    on: set[str] = field(default_factory=set)  # pods whose sidecars were turned on; nothing turns one off
-    may_serve: set[str] = field(default_factory=set)
-    deaf: str = ""  # a colour whose sidecars pass nothing on
-
-    def __post_init__(self) -> None:
-        self.add(SECRETS, {"metadata": {"name": "todo-dapr-token"}, "data": {"token": base64.b64encode(b"t").decode()}})
-
-    # The API server.
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        path, method = request.url.path, request.method
-        if path in {"/api/v1", "/apis/apps/v1"}:
-            kinds = [{"name": kind.plural, "kind": name, "namespaced": True} for name, kind in _KINDS.items()]
-            return httpx.Response(200, json={"resources": kinds})
-        if method == "GET" or (method == "PATCH" and path not in self.objects and not _applies(request)):
-            return super()._answer(request)
-        self.step(f"{method} {path.rpartition('/')[2]}")
-        if method == "DELETE":
-            there = self.objects.pop(path, None)
-            self.live()
-            self.step("")
-            return httpx.Response(200 if there else 404, json={"message": "not found"})
-        if path not in self.objects or _applies(request):
-            self.objects[path] = json.loads(request.content)
-            answer = httpx.Response(200, json=self.objects[path])
-        else:
-            answer = super()._answer(request)
-        self.live()
-        self.step("")
-        return answer
-
-    def step(self, what: str) -> None:
-        """Something is about to be done (or, without a name, is done): who does it may be killed just then."""
-        self.steps.append(what or f"after {self.steps[-1]}")
-        if self.kill_at is not None and len(self.steps) > self.kill_at:
-            raise KilledError(self.steps[-1])
+    seconds: float = 30.0  # that a part may take
+    as_time_passes: Callable[[float], None] = lambda _now: None
 
     # Helm.
     def history(self, _name: str, _namespace: str) -> list[helm.Release]:
@@ -142,13 +71,13 @@ class World(FakeCluster):
         self.known.append((row, copy.deepcopy(objects)))
         self.step("helm has written its record")
         for kind in _ORDER:
-            for item in (item for item in objects if _KINDS[item["kind"]] == kind):
-                self.add(kind, self._merged(copy.deepcopy(item)))
+            for item in (item for item in objects if KINDS[item["kind"]] == kind):
+                self.add(kind, self._merged(copy.deepcopy(item)), namespace=item["metadata"]["namespace"])
                 self.live()
                 self.step(f"helm applied {item['kind']} {item['metadata']['name']}")
-        wanted = {_path(item) for item in objects}
+        wanted = {path_of(item) for item in objects}
         for item in before:
-            if _path(item) not in wanted and self.objects.pop(_path(item), None):
+            if path_of(item) not in wanted and self.objects.pop(path_of(item), None):
                 self.live()
                 self.step(f"helm removed {item['metadata']['name']}")
         self.known = [(_in_state(item, "superseded"), kept) for item, kept in self.known[:-1]] + [self.known[-1]]
@@ -157,67 +86,16 @@ class World(FakeCluster):
         return self.known[-1][0]
 
     def _merged(self, item: Object) -> Object:
-        """With what others than Helm have noted on the object's pods, which it leaves alone."""
-        there = self.objects.get(_path(item), {}).get("spec", {}).get("template", {})
-        stamp = there.get("metadata", {}).get("annotations", {}).get(RESTARTED)
+        """With what others than Helm have noted on the object and its pods, which it leaves alone."""
+        there = self.objects.get(path_of(item), {})
+        if item["kind"] in STRIMZI:
+            before = there.get("metadata", {}).get("generation", 0)
+            item["metadata"]["generation"] = before + (there.get("spec") != item["spec"])
+            item |= {"status": there["status"]} if "status" in there else {}
+        stamp = there.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations", {}).get(RESTARTED)
         if stamp is not None:
             item["spec"]["template"]["metadata"]["annotations"][RESTARTED] = stamp
         return item
-
-    # Controllers, kubelets and sidecars.
-    def live(self) -> None:
-        """What follows from the objects: pods of each Deployment's template, which are on once their colour is."""
-        wanted = {path: item for path, item in self.objects.items() if item.get("kind") == "Deployment"}
-        for name, item in list(self._below(PODS)):
-            owner = wanted.get(DEPLOYMENTS.path(NAMESPACE, item["of"]))
-            if owner is None or item["template"] != owner["spec"]["template"]:
-                del self.objects[PODS.path(NAMESPACE, name)]
-                self.on.discard(name)
-        for item in wanted.values():
-            item["metadata"] |= {"uid": str(item["metadata"]["name"]), "generation": 1}
-            item["status"] = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
-            if not any(found["of"] == item["metadata"]["name"] for _, found in self._below(PODS)):
-                self._start(item)
-        switch = self.objects.get(CONFIG_MAPS.path(NAMESPACE, "colours"), {"data": {}})["data"]
-        self.on |= {
-            name for name, item in self._below(PODS) if switch.get(item["metadata"]["labels"]["colour"]) == "on"
-        }
-        self._check()
-
-    def _start(self, item: Object) -> None:
-        name, labels = str(item["metadata"]["name"]), item["metadata"]["labels"]
-        number = sum(step.startswith("pod ") for step in self.steps)
-        made = pod(
-            f"{name}-{number}",
-            str(labels["app.kubernetes.io/component"]),
-        )
-        made["metadata"]["labels"] |= {"colour": labels["colour"]}
-        made["metadata"]["ownerReferences"] = [{"uid": f"{name}-set"}]
-        made |= {"of": name, "template": copy.deepcopy(item["spec"]["template"])}
-        owned = {"name": f"{name}-set", "uid": f"{name}-set", "ownerReferences": [{"uid": name}]}
-        self.add(REPLICA_SETS, {"metadata": owned})
-        self.add(PODS, made)
-        self.steps.append(f"pod {made['metadata']['name']}")
-
-    def _check(self) -> None:
-        """No request without a pod that works, of a release that was meant to; no event that nobody takes."""
-        for name in NAMES:
-            service = self.objects.get(SERVICES.path(NAMESPACE, name))
-            if service is None or not self.may_serve:
-                continue
-            led = service["spec"]["selector"]["colour"]
-            mine = [
-                item
-                for found, item in self._below(PODS)
-                if item["metadata"]["labels"]["colour"] == led and found.startswith(name) and found in self.on
-            ]
-            assert mine, f"{name} has no pod of {led} that works; {self.steps[-5:]}"
-            code = {item["template"]["metadata"]["annotations"]["code"] for item in mine}
-            assert code <= self.may_serve, f"{name} is served by {code}; {self.steps[-5:]}"
-
-    def _below(self, kind: Kind) -> Iterator[tuple[str, Object]]:
-        where = kind.path(NAMESPACE) + "/"
-        return ((path.removeprefix(where), item) for path, item in list(self.objects.items()) if path.startswith(where))
 
     # As much of a platform as is used.
     @property
@@ -226,23 +104,22 @@ class World(FakeCluster):
 
     def pod(self, name: str, port: int) -> str:
         assert port == 3500
-        return f"127.0.0.1:{[found for found, _ in self._below(PODS)].index(name)}"
+        return f"127.0.0.1:{[found for found, _ in self.below(PODS)].index(name)}"
 
     def close(self) -> None:
         """Nothing is open."""
-
-    def takes_calls(self, port: int, token: str, app_id: str) -> bool:
-        """What a pod's sidecar answers."""
-        name = [found for found, _ in self._below(PODS)][port]
-        assert (token, name.startswith(app_id)) == ("t", True)
-        return name in self.on and self.objects[PODS.path(NAMESPACE, name)]["metadata"]["labels"]["colour"] != self.deaf
 
     # Who works on it.
     @property
     def revisions(self) -> Revisions:
         """As todoctl sees them."""
         now = [0.0]
-        clock = Clock(lambda: now[0], lambda pause: now.__setitem__(0, now[0] + pause))
+
+        def pass_by(pause: float) -> None:
+            now[0] += pause
+            self.as_time_passes(now[0])
+
+        clock = Clock(lambda: now[0], pass_by)
         kube, where = self.kube, Path("/proc/nowhere")  # no evidence can be written
         return Revisions(
             kube,
@@ -252,7 +129,7 @@ class World(FakeCluster):
             lambda _: cast("ClusterPlatform", self),
             where,
             "ann@desk",
-            30.0,
+            self.seconds,
             self.takes_calls,
         )
 
@@ -289,11 +166,6 @@ class World(FakeCluster):
         """What status says."""
         return serving(self.kube)
 
-    @property
-    def working(self) -> set[str]:
-        """The colours that have a pod which takes events, jobs and calls."""
-        return {item["metadata"]["labels"]["colour"] for name, item in self._below(PODS) if name in self.on}
-
 
 @dataclass
 class _Helm:
@@ -317,13 +189,5 @@ def _upgrade(objects: Sequence[Object]) -> Upgrade:
     return Upgrade(RELEASE, NAMESPACE, Path("/nowhere"), {"objects": objects})
 
 
-def _path(item: Object) -> str:
-    return _KINDS[item["kind"]].path(NAMESPACE, str(item["metadata"]["name"]))
-
-
 def _in_state(item: helm.Release, status: str) -> helm.Release:
     return helm.Release(**{**vars(item), "status": status})
-
-
-def _applies(request: httpx.Request) -> bool:
-    return "fieldManager" in urlsplit(str(request.url)).query
