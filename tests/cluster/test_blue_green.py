@@ -168,25 +168,28 @@ def test_a_way_back_that_is_killed_after_its_switch_is_finished(place: Place) ->
 
 def test_from_colour_to_colour(place: Place) -> None:
     """The next blue-green release takes the idle colour's place; restart and status mean the one that runs."""
+    before = str(place.running()["colour"])
+    other = _other({"colour": before})
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "warning"})
-    assert place.run("deploy", "--strategy", "blue-green", "-o", "json").json()["colour"] == "green"
+    assert place.run("deploy", "--strategy", "blue-green", "-o", "json").json()["colour"] == other
     assert place.run("diff", "-o", "json").json()["differences"] == []
-    green = _names(place, "green", "recurring")
+    pods = _names(place, other, "recurring")
     place.run("restart", "recurring")
-    assert _names(place, "green", "recurring").isdisjoint(green)
+    assert _names(place, other, "recurring").isdisjoint(pods)
     status = place.run("status", "-o", "json").json()
     assert status["healthy"], status
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "error"})
-    assert place.run("deploy", "--strategy", "blue-green", "-o", "json").json()["colour"] == "blue"
-    _assert_idle(place, "green")
+    assert place.run("deploy", "--strategy", "blue-green", "-o", "json").json()["colour"] == before
+    _assert_idle(place, other)
 
 
 def test_a_rolling_release_lets_the_idle_colour_go(place: Place) -> None:
     """It replaces the pods of the colour that runs."""
+    before = place.running()
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "info"})
-    assert place.run("deploy", "-o", "json").json()["colour"] == "blue"
-    until(lambda: not _names(place, "green"), "green's pods have ended", seconds=120)
-    assert _taking(place) == {"blue"}
+    assert place.run("deploy", "-o", "json").json()["colour"] == before["colour"]
+    until(lambda: not _names(place, _other(before)), "the idle colour's pods have ended", seconds=120)
+    assert _taking(place) == {before["colour"]}
 
 
 def _switch(place: Place) -> dict[str, str]:
