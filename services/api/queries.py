@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import BigInteger, ColumnElement, Select, Text, any_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +19,7 @@ from services.api.schemas import ChangePage, ChangeView, TaskPage, TaskQuery, Ta
 PLANNING = "-c enable_seqscan=off"
 
 _VIEW = tuple(getattr(Task, name) for name in TaskView.model_fields)
+_VIEWS = TypeAdapter(list[TaskView])
 _TASKS = Task.__table__.c
 _SORTS = {"created_at": _TASKS.created_at, "due_date": _TASKS.due_date, "priority": _TASKS.priority_rank}
 # By the query's field that asks for it.
@@ -43,7 +45,8 @@ async def page(session: AsyncSession, user_id: int, query: TaskQuery) -> TaskPag
     """The page of the user's tasks that the query asks for."""
     values = values_of(user_id, query)
     rows = await session.execute(page_statement(query), values)
-    items = [TaskView.model_validate(row) for row in rows]
+    # A page at once and as dicts: row by row, from attributes, the model takes four times as long.
+    items = _VIEWS.validate_python([dict(zip(TaskView.model_fields, row, strict=True)) for row in rows])
     total = query.offset + len(items)
     # A page that is not full is the last one; an empty one may lie far behind it.
     if len(items) in {0, query.limit}:

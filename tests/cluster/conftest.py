@@ -48,7 +48,9 @@ def cluster() -> Cluster:
     kubeconfig = Path(done.stdout.split()[-1])
     found = Cluster(kubeconfig.parent / "bin" / "kubectl", "todo-test", kubeconfig, folder)
     # Without a share of its own the name server waits behind every pod that starts: answers took 14 s.
-    found.kubectl("set", "resources", "deployment/coredns", "--namespace=kube-system", "--requests=cpu=100m,memory=70Mi")
+    found.kubectl(
+        "set", "resources", "deployment/coredns", "--namespace=kube-system", "--requests=cpu=100m,memory=70Mi"
+    )
     found.kubectl("rollout", "status", "deployment/coredns", "--namespace=kube-system", "--timeout=120s")
     for file in sorted((folder / "crds").glob("*.yaml")):
         found.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(file))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
 
-import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from tests.cluster import load
-from tests.cluster.deployment import REPLICAS, SERVICES
+from tests.cluster.colours import assert_idle, assert_only, led, names, other, switched, taking, twice, unaudited
 from tests.cluster.kube import until
 from tests.cluster.place import Place
 from tests.helm import Chart
@@ -19,8 +16,6 @@ from todoctl.errors import RefusedError, TodoctlError
 # Every deploy starts services, which takes minutes in all.
 pytestmark = pytest.mark.slow
 
-_GROUPS = ("audit", "notification", "recurring")
-_ASK = "import httpx; print(httpx.get('http://127.0.0.1:{port}/workz').status_code)"
 
 # A recurring that takes every event and makes nothing of it.
 _FORGETFUL = """from services.recurring import __main__, app
@@ -41,23 +36,23 @@ def place(bare_place: Place) -> Place:
 def test_there_and_back_under_load(place: Place, chart: Chart) -> None:
     """No request of 50 in a second fails, over kept and new connections; each acknowledged write is there, once, and audited."""
     image = place.image("api").replace("todo-api", "todo-migrations")
-    blue = _names(place, "blue")
+    blue = names(place, "blue")
     with load.running(place.cluster, chart, place.namespace, image, rate=50) as seen:
         place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "debug"})
         made = place.run("deploy", "--strategy", "blue-green", "-o", "json").json()
         assert (made["revision"], made["colour"], made["strategy"]) == (3, "green", "blue-green")
-        assert _taking(place) == {"green"}
-        _assert_idle(place, "blue")
-        assert _names(place, "blue").isdisjoint(blue)
+        assert taking(place) == {"green"}
+        assert_idle(place, "blue")
+        assert names(place, "blue").isdisjoint(blue)
         back = place.run("rollback", "-o", "json").json()
         assert (back["revision"], back["colour"], back["returns_to"]) == (4, "blue", 1)
-        until(lambda: not _names(place, "green"), "green's pods have ended", seconds=120)
-        assert _taking(place) == {"blue"}
+        until(lambda: not names(place, "green"), "green's pods have ended", seconds=120)
+        assert taking(place) == {"blue"}
     assert seen.told["failed"] == []
     assert seen.told["lost"] == 0
     assert seen.told["written"] > 1000
-    until(lambda: _unaudited(place) == 0, "every task's event is audited", seconds=60)
-    assert _twice(place) == 0
+    until(lambda: unaudited(place) == 0, "every task's event is audited", seconds=60)
+    assert twice(place) == 0
 
 
 def test_the_history_says_what_happened(place: Place) -> None:
@@ -73,12 +68,12 @@ def test_the_history_says_what_happened(place: Place) -> None:
 def test_a_colour_that_does_not_start_is_taken_away(place: Place) -> None:
     """What runs is not touched, and no event or request has reached the new one."""
     command = """python -c "print('no can do'); raise SystemExit(7)" """
-    before = _names(place, "blue")
+    before = names(place, "blue")
     place.change(kubernetes__images__tag=place.with_image("crash", "recurring", command=command.strip()))
     failed = place.run("deploy", "--strategy", "blue-green", code=TodoctlError.exit_code)
     assert "no can do" in failed.err
-    assert _names(place, "blue") == before
-    until(lambda: not _names(place, "green"), "green's pods have ended", seconds=120)
+    assert names(place, "blue") == before
+    until(lambda: not names(place, "green"), "green's pods have ended", seconds=120)
     assert place.running()["colour"] == "blue"
 
 
@@ -93,7 +88,7 @@ def test_one_that_is_found_bad_after_the_switch_goes_back(place: Place, chart: C
         failed = place.run("deploy", "--strategy", "blue-green", code=TodoctlError.exit_code)
         assert "next occurrence" in failed.err
         assert f"release {runs} runs again" in failed.err
-        assert _taking(place) == {"blue"}
+        assert taking(place) == {"blue"}
     assert (seen.told["failed"], seen.told["lost"]) == ([], 0)
     assert [item["state"] for item in place.history()][-3:] == ["failed", "failed", "deployed"]
     place.run("smoke")
@@ -103,10 +98,10 @@ def test_killed_before_the_switch(place: Place) -> None:
     """Green waits, idle; unlock takes it away."""
     place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "warning"})
     with place.interrupted("deploy", "--strategy", "blue-green", by=signal.SIGKILL):
-        until(lambda: _names(place, "green"), "green's pods", seconds=120)
+        until(lambda: names(place, "green"), "green's pods", seconds=120)
     assert "unlock" in place.run("deploy", code=RefusedError.exit_code).err
     place.run("unlock")
-    until(lambda: not _names(place, "green"), "green's pods have ended", seconds=120)
+    until(lambda: not names(place, "green"), "green's pods have ended", seconds=120)
     assert [item["state"] for item in place.history()][-2:] == ["failed", "deployed"]
     place.run("smoke")
 
@@ -117,21 +112,21 @@ def test_killed_in_the_middle_of_the_switch(place: Place) -> None:
     place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "info", "SWITCH": "killed"})
     switch = ("deploy", "--strategy", "blue-green")
     with place.interrupted(*switch, by=signal.SIGKILL):
-        until(lambda: _switch(place)[_other(before)] == "on", "the other colour is on", seconds=300)
+        until(lambda: switched(place)[other(before)] == "on", "the other colour is on", seconds=300)
     seen = place.run("status", "-o", "json", code=None).json()["release"]
     assert (seen["revision"], seen["worked_on_by"]) == (before["revision"], None)
     assert seen["pending"] > before["revision"]
-    assert seen["colour"] in _led(place)
-    assert seen["both_work"] == (len(_led(place)) == 2 or _switch(place)[_other(seen)] == "on")
+    assert seen["colour"] in led(place)
+    assert seen["both_work"] == (len(led(place)) == 2 or switched(place)[other(seen)] == "on")
     refused = place.run("deploy", code=RefusedError.exit_code).err
     assert "unlock" in refused
     assert f"{seen['colour']}" in refused
     assert "unlock" in place.run("rollback", code=RefusedError.exit_code).err
     place.run("unlock")
-    _assert_only(place, before)
+    assert_only(place, before)
     made = place.run(*switch, "-o", "json").json()
-    assert (made["colour"], made["state"]) == (_other(before), "deployed")
-    assert _taking(place) == {made["colour"]}
+    assert (made["colour"], made["state"]) == (other(before), "deployed")
+    assert taking(place) == {made["colour"]}
 
 
 def test_interrupted_while_the_old_colour_drains(place: Place) -> None:
@@ -140,14 +135,14 @@ def test_interrupted_while_the_old_colour_drains(place: Place) -> None:
         before = place.running()
         place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "info", "DRAINS": str(number)})
         with place.interrupted("deploy", "--strategy", "blue-green", by=by) as process:
-            until(lambda before=before: _led(place) == {_other(before)}, "Services lead to the other one", seconds=300)
+            until(lambda before=before: led(place) == {other(before)}, "Services lead to the other one", seconds=300)
         if by is signal.SIGKILL:
             seen = place.run("status", "-o", "json", code=None).json()["release"]
-            assert (seen["colour"], seen["pending_state"]) == (_other(before), "pending-upgrade")
+            assert (seen["colour"], seen["pending_state"]) == (other(before), "pending-upgrade")
             place.run("unlock")
         else:
             assert process.returncode == 130
-        _assert_only(place, before)
+        assert_only(place, before)
         place.run("smoke")
 
 
@@ -157,30 +152,47 @@ def test_a_way_back_that_is_killed_after_its_switch_is_finished(place: Place) ->
     place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "info", "SWITCH": "there"})
     made = place.run("deploy", "--strategy", "blue-green", "-o", "json").json()
     with place.interrupted("rollback", by=signal.SIGKILL):
-        until(lambda: _led(place) == {before["colour"]}, "Services lead back", seconds=300)
+        until(lambda: led(place) == {before["colour"]}, "Services lead back", seconds=300)
     place.run("unlock")
     running = place.running()
     assert running["returns_to"] in {before["revision"], before["returns_to"], made["revision"]}
-    assert _led(place) == {running["colour"]}
+    assert led(place) == {running["colour"]}
     place.run("smoke")
-    assert _taking(place) == {running["colour"]}
+    assert taking(place) == {running["colour"]}
 
 
 def test_from_colour_to_colour(place: Place) -> None:
     """The next blue-green release takes the idle colour's place; restart and status mean the one that runs."""
-    before = str(place.running()["colour"])
-    other = _other({"colour": before})
+    before = place.running()
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "warning"})
-    assert place.run("deploy", "--strategy", "blue-green", "-o", "json").json()["colour"] == other
+    made = place.run("deploy", "--strategy", "blue-green", "-o", "json").json()
+    assert made["colour"] == other(before)
     assert place.run("diff", "-o", "json").json()["differences"] == []
-    pods = _names(place, other, "recurring")
+    pods = names(place, made["colour"], "recurring")
     place.run("restart", "recurring")
-    assert _names(place, other, "recurring").isdisjoint(pods)
+    assert names(place, made["colour"], "recurring").isdisjoint(pods)
     status = place.run("status", "-o", "json").json()
     assert status["healthy"], status
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "error"})
-    assert place.run("deploy", "--strategy", "blue-green", "-o", "json").json()["colour"] == before
-    _assert_idle(place, other)
+    assert place.run("deploy", "--strategy", "blue-green", "-o", "json").json()["colour"] == before["colour"]
+    assert_idle(place, made["colour"])
+
+
+def test_back_over_several_releases(place: Place) -> None:
+    """To one that ran as the colour that runs now; the idle colour then has what was idle beside it, which is no release between."""
+    oldest, later = place.running(), []
+    for number in ("1", "2"):
+        place.change(kubernetes__workloads__default__env={"LOG_LEVEL": "info", "BACK": number})
+        later.append(place.run("deploy", "--strategy", "blue-green", "-o", "json").json())
+    assert [item["colour"] for item in later] == [other(oldest), oldest["colour"]]
+    back = place.run("rollback", str(oldest["revision"]), "-o", "json").json()
+    assert (back["colour"], back["returns_to"]) == (oldest["colour"], oldest["revision"])
+    assert_only(place, oldest)
+    place.run("smoke")
+    assert_idle(place, other(oldest))
+    refused = place.run("rollback", str(later[0]["revision"]), code=RefusedError.exit_code).err
+    assert "whose pods are gone" in refused
+    assert "blue-green" in refused
 
 
 def test_a_rolling_release_lets_the_idle_colour_go(place: Place) -> None:
@@ -188,102 +200,5 @@ def test_a_rolling_release_lets_the_idle_colour_go(place: Place) -> None:
     before = place.running()
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "info"})
     assert place.run("deploy", "-o", "json").json()["colour"] == before["colour"]
-    until(lambda: not _names(place, _other(before)), "the idle colour's pods have ended", seconds=120)
-    assert _taking(place) == {before["colour"]}
-
-
-def _switch(place: Place) -> dict[str, str]:
-    """What pods read: the active colour, and which ones are on."""
-    return dict(place.cluster.get("--namespace", place.namespace, "configmap", "colours")["data"])
-
-
-def _led(place: Place) -> set[str]:
-    """The colours that Services lead to."""
-    found = place.cluster.get("--namespace", place.namespace, "services", *SERVICES)["items"]
-    return {item["spec"]["selector"]["colour"] for item in found}
-
-
-def _other(release: dict[str, Any]) -> str:
-    return "green" if release["colour"] == "blue" else "blue"
-
-
-def _assert_only(place: Place, before: dict[str, Any]) -> None:
-    """What ran runs again, in its colour; what the other one has takes no event and no job."""
-    running = place.running()
-    assert running["colour"] == before["colour"]
-    assert running["returns_to"] == before["revision"]
-    assert _switch(place) == {"active": before["colour"], before["colour"]: "on", _other(before): "off"}
-    assert _led(place) == {before["colour"]}
-    assert _taking(place) == {before["colour"]}
-
-
-def _alive(place: Place, component: str, colour: str) -> list[dict[str, Any]]:
-    """Pods of a colour, without those that end."""
-    return [pod for pod in place.pods(component, colour=colour) if "deletionTimestamp" not in pod["metadata"]]
-
-
-def _names(place: Place, colour: str, component: str = "") -> set[str]:
-    """The names of a colour's pods."""
-    names = [component] if component else SERVICES
-    return {pod["metadata"]["name"] for name in names for pod in _alive(place, name, colour)}
-
-
-def _taking(place: Place) -> set[str]:
-    """The colours whose services were handed events; each group has as many members as one colour has pods."""
-    admin = AdminClient({"bootstrap.servers": place.outside.brokers_here})
-
-    def members() -> set[int]:
-        found = admin.describe_consumer_groups(list(_GROUPS))
-        return {len(future.result(10).members) for future in found.values()}
-
-    until(lambda: members() == {REPLICAS}, "one colour reads", seconds=60)
-    return {
-        colour
-        for colour in ("blue", "green")
-        for pod in _alive(place, "audit", colour)
-        if "/events/" in _log(place, pod)
-    }
-
-
-def _assert_idle(place: Place, colour: str) -> None:
-    """Its pods are ready and say that they take no work; their sidecars have handed them nothing."""
-    for name in SERVICES:
-        for pod in _alive(place, name, colour):
-            handed = [line for line in _log(place, pod).splitlines() if "/events/" in line or "/job/" in line]
-            assert handed == []
-            assert all(status["ready"] for status in pod["status"]["containerStatuses"]), pod["status"]
-    (pod, *_) = _alive(place, "api", colour)
-    run = ("--namespace", place.namespace, "exec", pod["metadata"]["name"], "--container=app", "--", "python", "-c")
-    assert place.cluster.kubectl(*run, _ASK.format(port=8000)).strip() == "503"
-
-
-def _log(place: Place, pod: dict[str, Any]) -> str:
-    """What the service in a pod has said so far."""
-    return place.cluster.kubectl("--namespace", place.namespace, "logs", pod["metadata"]["name"], "--container=app")
-
-
-def _rows(place: Place, query: str) -> Any:
-    with psycopg.connect(place.outside.url("todo_owner"), connect_timeout=10) as link:
-        (row,) = link.execute(query).fetchall()  # type: ignore[call-overload]
-    return row[0]
-
-
-def _unaudited(place: Place) -> int:
-    return int(
-        _rows(
-            place,
-            "SELECT count(*) FROM api.tasks t WHERE NOT EXISTS (SELECT 1 FROM audit.audit_logs a WHERE "
-            "a.topic = 'task-events' AND a.action_type = 'task.created' AND a.resource_id = t.id)",
-        )
-    )
-
-
-def _twice(place: Place) -> int:
-    """Tasks whose creation is in the log more than once."""
-    return int(
-        _rows(
-            place,
-            "SELECT count(*) FROM (SELECT resource_id FROM audit.audit_logs WHERE topic = 'task-events' "
-            "AND action_type = 'task.created' GROUP BY resource_id HAVING count(*) > 1) twice",
-        )
-    )
+    until(lambda: not names(place, other(before)), "the idle colour's pods have ended", seconds=120)
+    assert taking(place) == {before["colour"]}

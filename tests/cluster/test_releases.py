@@ -17,7 +17,7 @@ from tests.cluster.place import Place
 from tests.cluster.variants import migration
 from tests.helm import Chart
 from todoctl.core.events import REMINDERS
-from todoctl.errors import RefusedError, TodoctlError, UsageError
+from todoctl.errors import RefusedError, TodoctlError, UsageError, WaitTimeoutError
 
 # Every deploy starts services, which takes minutes in all.
 pytestmark = pytest.mark.slow
@@ -145,6 +145,34 @@ def test_an_upgrade_under_load_fails_no_request(place: Place, chart: Chart) -> N
     assert seen.told["failed"] == []
     assert seen.told["lost"] == 0
     assert seen.told["written"] > 1000
+
+
+def test_the_address_that_a_cloud_gives_is_waited_for_and_told(place: Place) -> None:
+    """The test plays the cloud: it gives the Service its address once everything else of the release is ready."""
+    place.change(
+        kubernetes__workloads__sync__service={"type": "LoadBalancer"},
+        kubernetes__urls__sockets="https://sockets.example.org",
+    )
+    sync = ("--namespace", place.namespace, "service", "sync")
+    with place.shell.start("-e", "there", "deploy", "--no-smoke") as deploy:
+        assert deploy.stderr is not None
+        told = iter(deploy.stderr.readline, "")
+        assert any("waits for the cloud's balancer" in line for line in told)
+        given = {"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}}
+        patch = ("--subresource=status", "--type=merge", "--patch", json.dumps(given))
+        place.cluster.kubectl("patch", *sync, *patch)
+        out, err = deploy.communicate(timeout=60)
+    assert deploy.returncode == 0, err
+    assert "set in DNS: sockets.example.org A 203.0.113.7" in out + err
+    place.change(kubernetes__workloads__sync__service={"type": "LoadBalancer", "port": 8443})
+    place.cluster.kubectl(
+        "patch", *sync, "--subresource=status", "--type=merge", "--patch", '{"status": {"loadBalancer": null}}'
+    )
+    late = place.run("deploy", "--no-smoke", "--timeout", "30", code=WaitTimeoutError.exit_code)
+    assert "the release runs; its Service sync got no address" in late.err
+    assert place.running()["revision"] == place.history()[-1]["revision"]
+    place.change()
+    place.run("deploy", "--no-smoke")
 
 
 def test_two_at_once(place: Place) -> None:
