@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,7 +38,7 @@ def access(environ: Mapping[str, str], context: str | None = None, *, hint: str 
 
     Raises:
         UsageError: there is no kubeconfig, it is damaged, or it has no such context.
-        MissingError: Kubernetes' client is not installed.
+        MissingError: Kubernetes' client is not installed, or the plugin that logs in is not, or can't.
     """
     try:
         from kubernetes import client, config
@@ -52,27 +54,75 @@ def access(environ: Mapping[str, str], context: str | None = None, *, hint: str 
         )
     found = client.Configuration()
     try:
-        config.load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=files, context=context, client_configuration=found, persist_config=True
-        )
+        with _said() as said:
+            config.load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=files, context=context, client_configuration=found, persist_config=True
+            )
+        proxy = _proxy(found, environ)
+        _require_url("server", found.host)
+        if proxy:
+            _require_url("proxy", proxy)
         tls = _tls(found) if found.host.startswith("https") else None
     except (ConfigException, OSError, ValueError) as error:
         raise UsageError(
             f"the context {context or current!r} of {files} can't be used: {error}", hint="kubectl config view"
         ) from error
+    name = context or current
+    _require_login(said, name, files)
     return Access(
-        context=context or current,
+        context=name,
         server=found.host,
-        authorization=lambda: _authorization(found),
+        authorization=lambda: _authorization(found, name, files),
         tls=tls,
         server_name=found.tls_server_name or "",
-        proxy=_proxy(found, environ),
+        proxy=proxy,
     )
 
 
-def _authorization(found: Any) -> str:
+def _authorization(found: Any, context: str, files: str) -> str:
     """The header's value; a token that has ended is fetched anew by the kubeconfig's own means."""
-    return str(found.auth_settings().get("BearerToken", {}).get("value") or "")
+    with _said() as said:
+        token = str(found.auth_settings().get("BearerToken", {}).get("value") or "")
+    _require_login(said, context, files)
+    return token
+
+
+def _require_login(said: list[str], context: str, files: str) -> None:
+    """Return when nothing was said against a login.
+
+    The client would go on as nobody, and the server's answer to that says less than the plugin did.
+    """
+    if said:
+        raise MissingError(
+            f"the login that the context {context!r} of {files} names does not work",
+            detail=tuple(line for words in said for line in words.splitlines() if line.strip()),
+            hint=f"install it or log in to the cluster's provider; then kubectl --context {context} auth whoami",
+        )
+
+
+@contextmanager
+def _said() -> Iterator[list[str]]:
+    """What Kubernetes' client tells the root logger and nobody else: that a plugin for the login failed, and why."""
+    words: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: words.append(record.getMessage())  # type: ignore[method-assign]
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield words
+    finally:
+        root.removeHandler(handler)
+
+
+def _require_url(what: str, url: str) -> None:
+    """Raises ValueError where nothing can be asked by this URL; what may be a password in it is not repeated."""
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_right = False
+    if not is_right or " " in url:
+        raise ValueError(f"its {what} is no http:// or https:// URL")
 
 
 def _contexts(files: str, hint: str) -> tuple[list[str], str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from todoctl.adapters import chart
 from todoctl.adapters.helm import Helm
-from todoctl.adapters.kube.api import ForbiddenError, Kube
+from todoctl.adapters.kube.answers import ForbiddenError
+from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, JOBS, LEASES, NAMESPACES, PODS, SECRETS
 from todoctl.adapters.whoami import whoami
 from todoctl.core import releases as rules
