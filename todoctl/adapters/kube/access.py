@@ -96,7 +96,7 @@ def _require_login(said: list[str], context: str, files: str) -> None:
         raise MissingError(
             f"the login that the context {context!r} of {files} names does not work",
             detail=tuple(line for words in said for line in words.splitlines() if line.strip()),
-            hint=f"install it or log in to the cluster's provider; then kubectl --context {context} auth whoami",
+            hint="install it or log in to the cluster's provider; then kubectl auth whoami",
         )
 
 

@@ -41,13 +41,13 @@ def check(access: Access, status: int, text: str) -> None:
     if status == httpx.codes.UNAUTHORIZED:
         raise ForbiddenError(
             f"the cluster of context {access.context!r} does not know who you are: {reason}",
-            hint=f"log in to the cluster's provider; then kubectl --context {access.context} auth whoami",
+            hint="log in to the cluster's provider; then kubectl auth whoami",
         )
     # Admission answers 403, too; who lacks a right "cannot" do something.
     if status == httpx.codes.FORBIDDEN and "cannot" in reason:
         raise ForbiddenError(
             f"the cluster of context {access.context!r} does not allow it: {reason}",
-            hint=f"kubectl --context {access.context} auth can-i --list",
+            hint="kubectl auth can-i --list",
         )
     raise KubeError(f"Kubernetes: {reason}", status=status, hint="todoctl doctor")
 
@@ -68,7 +68,7 @@ def _away(access: Access, reason: str) -> UnreachableError:
     proxy = f" by the proxy {urlsplit(access.proxy).hostname}" if access.proxy else ""
     return UnreachableError(
         f"the cluster of context {access.context!r} ({access.server}) can't be reached{proxy}: {reason}",
-        hint=f"kubectl --context {access.context} version; todoctl env show",
+        hint="kubectl version; todoctl env show",
     )
 
 

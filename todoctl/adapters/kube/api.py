@@ -19,7 +19,7 @@ from todoctl.adapters.kube.kinds import ACCESS_REVIEWS, NAMESPACES, PODS, SECRET
 from todoctl.errors import UnhealthyError
 
 CONNECT_SECONDS = 5.0  # a server that takes longer to take a connection is away
-FIRST_SECONDS = 8.0  # how long a server may take for its first answer: what doesn't answer is to be told within 10 s
+FIRST_SECONDS = 6.0  # how long a server may take for its first answer: what doesn't answer is to be told within 10 s
 ANSWER_SECONDS = 20.0  # how long an answer may take from then on
 _AT_ONCE = 500  # objects of a list that are fetched at once
 MANAGER = "todoctl"  # whose fields those are that we apply
@@ -174,7 +174,9 @@ class Kube:
         if found is None:
             where = namespace or self.namespace
             raise UnhealthyError(f"there is no Secret {name} in {where}", hint=f"kubectl get secrets -n {where}")
-        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+        # A keystore may lie beside a password.
+        held = (found.get("data") or {}).items()
+        return {key: base64.b64decode(value).decode(errors="surrogateescape") for key, value in held}
 
     def logs(
         self,

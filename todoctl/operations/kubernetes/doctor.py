@@ -34,8 +34,9 @@ _DEPLOY = "todoctl deploy"
 
 def checks(kube: Kube, values: Values, stores: Stores) -> list[Check]:
     """Everything that can be wrong with the platform; while cluster or namespace are away, what comes before them."""
-    first = Check("cluster", partial(_cluster, kube), "kubectl cluster-info")
-    if first.run().verdict == "fail":
+    seen = Check("cluster", partial(_cluster, kube), "kubectl cluster-info").run()
+    first = Check("cluster", lambda: seen)
+    if seen.verdict == "fail":
         return [first]
     checks = [first, *_cluster_checks(kube, values)]
     if not _has_namespace(kube):
