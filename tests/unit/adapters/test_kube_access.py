@@ -130,6 +130,23 @@ def test_a_login_that_works_no_more(tmp_path: Path) -> None:
         found.headers()
 
 
+@pytest.mark.parametrize("token", ["hidden\nX: y", "hiddené"])
+def test_a_token_that_is_none_is_not_repeated(tmp_path: Path, token: str) -> None:
+    """The client of HTTP would say all of it, or end with a traceback."""
+    found = access({"KUBECONFIG": str(config(tmp_path, users=[{"name": "me", "user": {"token": token}}]))})
+    with pytest.raises(UsageError, match=r"the token of the context 'here' of .* has characters") as caught:
+        found.headers()
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_way_to_log_in_that_is_gone(tmp_path: Path) -> None:
+    """Kubernetes' client ends with an error of its own there."""
+    user = {"auth-provider": {"name": "gcp", "config": {}}}
+    path = config(tmp_path, users=[{"name": "me", "user": user}])
+    with pytest.raises(UsageError, match=r"can make nothing of the context 'here' of "):
+        access({"KUBECONFIG": str(path)})
+
+
 def test_several_files_are_one_configuration(tmp_path: Path) -> None:
     """As kubectl joins them."""
     (tmp_path / "more").mkdir()

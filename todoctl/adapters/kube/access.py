@@ -63,6 +63,12 @@ def access(environ: Mapping[str, str], context: str | None = None, *, hint: str 
         if proxy:
             _require_url("proxy", proxy)
         tls = _tls(found) if found.host.startswith("https") else None
+    except (AttributeError, KeyError, TypeError) as error:
+        # The client's own words for an entry that it does not expect, such as an auth-provider that is gone.
+        raise UsageError(
+            f"Kubernetes' client can make nothing of the context {context or current!r} of {files}: {error}",
+            hint="kubectl config view",
+        ) from error
     except (ConfigException, OSError, ValueError) as error:
         raise UsageError(
             f"the context {context or current!r} of {files} can't be used: {error}", hint="kubectl config view"
@@ -84,6 +90,12 @@ def _authorization(found: Any, context: str, files: str) -> str:
     with _said() as said:
         token = str(found.auth_settings().get("BearerToken", {}).get("value") or "")
     _require_login(said, context, files)
+    if not (token.isascii() and token.isprintable()):
+        # httpx would repeat all of it.
+        raise UsageError(
+            f"the token of the context {context!r} of {files} has characters that no token can have",
+            hint="kubectl config view",
+        )
     return token
 
 
