@@ -40,18 +40,35 @@ def access(environ: Mapping[str, str], context: str | None = None, *, hint: str 
         UsageError: there is no kubeconfig, it is damaged, or it has no such context.
         MissingError: Kubernetes' client is not installed, or the plugin that logs in is not, or can't.
     """
+    files = environ.get("KUBECONFIG") or "~/.kube/config"
     try:
-        from kubernetes import client, config
-        from kubernetes.config import ConfigException
+        known, current = _contexts(files, hint or _HINT)
     except ModuleNotFoundError as error:
         raise MissingError("Kubernetes' client is not installed", hint="pip install 'todoctl[kubernetes]'") from error
-    files = environ.get("KUBECONFIG") or "~/.kube/config"
-    known, current = _contexts(files, hint or _HINT)
     if context is not None and context not in known:
         raise UsageError(
-            f"the kubeconfig ({files}) has no context {context!r}; there are: {', '.join(known)}",
+            f"the kubeconfig ({files}) has no context {context!r}; there are: {', '.join(known) or 'none'}",
             hint=hint or "kubectl config get-contexts; todoctl env show",
         )
+    name = context or current
+    found, tls, proxy = _loaded(environ, files, context, name)
+    return Access(
+        context=name,
+        server=found.host,
+        authorization=lambda: _authorization(found, name, files),
+        tls=tls,
+        server_name=found.tls_server_name or "",
+        proxy=proxy,
+    )
+
+
+def _loaded(
+    environ: Mapping[str, str], files: str, context: str | None, name: str
+) -> tuple[Any, ssl.SSLContext | None, str | None]:
+    """What Kubernetes' client makes of a context, with the TLS and the proxy to its server."""
+    from kubernetes import client, config
+    from kubernetes.config import ConfigException
+
     found = client.Configuration()
     try:
         with _said() as said:
@@ -66,23 +83,15 @@ def access(environ: Mapping[str, str], context: str | None = None, *, hint: str 
     except (AttributeError, KeyError, TypeError) as error:
         # The client's own words for an entry that it does not expect, such as an auth-provider that is gone.
         raise UsageError(
-            f"Kubernetes' client can make nothing of the context {context or current!r} of {files}: {error}",
+            f"Kubernetes' client can make nothing of the context {name!r} of {files}: {error}",
             hint="kubectl config view",
         ) from error
     except (ConfigException, OSError, ValueError) as error:
         raise UsageError(
-            f"the context {context or current!r} of {files} can't be used: {error}", hint="kubectl config view"
+            f"the context {name!r} of {files} can't be used: {error}", hint="kubectl config view"
         ) from error
-    name = context or current
     _require_login(said, name, files)
-    return Access(
-        context=name,
-        server=found.host,
-        authorization=lambda: _authorization(found, name, files),
-        tls=tls,
-        server_name=found.tls_server_name or "",
-        proxy=proxy,
-    )
+    return found, tls, proxy
 
 
 def _authorization(found: Any, context: str, files: str) -> str:
