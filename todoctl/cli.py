@@ -104,17 +104,17 @@ class Shell(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        with _exit_codes():
+        with _exit_codes(ctx):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _exit_codes() -> Iterator[None]:
+def _exit_codes(ctx: typer.Context | None = None) -> Iterator[None]:
     """Turns what ends a command into its message and exit code; the only place that knows exit codes."""
     try:
         yield
     except TodoctlError as error:
-        raise _failed(error) from error
+        raise _failed(error, ctx) from error
     except KeyboardInterrupt as error:
         sys.stderr.write("✗ interrupted\n")
         raise typer.Exit(130) from error
@@ -129,7 +129,7 @@ def _exit_codes() -> Iterator[None]:
         message = f"the system refused: {where}{error.strerror}"
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         hint = "free some space, then run the same command again" if is_full else "todoctl doctor"
-        raise _failed(_REFUSED_BY_SYSTEM[error.errno](message, hint=hint)) from error
+        raise _failed(_REFUSED_BY_SYSTEM[error.errno](message, hint=hint), ctx) from error
 
 
 # A full disk or a missing permission can meet us at any file: a fact about the machine, no bug.
@@ -143,9 +143,13 @@ _REFUSED_BY_SYSTEM: dict[int | None, type[TodoctlError]] = {
 }
 
 
-def _failed(error: TodoctlError) -> typer.Exit:
+def _failed(error: TodoctlError, ctx: typer.Context | None) -> typer.Exit:
     from todoctl import screen
 
+    if ctx is not None and error.hint:
+        from todoctl.commands import context
+
+        error.hint = context.aimed(ctx, error.hint)
     screen.fail(error)
     return typer.Exit(error.exit_code)
 

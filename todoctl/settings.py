@@ -113,6 +113,19 @@ class Settings:
         origin = Path(self.origins.get(f"environments.{self.name}", ""))
         return origin.parent if origin.is_file() else Path.cwd()
 
+    def require_context(self) -> str:
+        """The environment's context of the kubeconfig.
+
+        Raises:
+            UsageError: it names none, and the one that kubectl used last may be any cluster.
+        """
+        if not self.environment.context:
+            raise UsageError(
+                f"the environment {self.name!r} names no context, and the one that kubectl used last is never taken",
+                hint=f'add context = "…" to [environments.{self.name}] in todoctl.toml; kubectl config get-contexts',
+            )
+        return self.environment.context
+
     @property
     def brings_context(self) -> str:
         """The command that brings the environment's context, "" where others make it."""

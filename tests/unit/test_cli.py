@@ -7,7 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -74,14 +78,14 @@ CODES = [
     (["-e", "cloud", "images", "load"], 8, "todoctl -e cloud images push --digests FILE"),
     (["images", "load"], 8, "only a Minikube gets its images from this machine"),
     (["images", "push"], 2, "has no registry to push to"),
-    (["-e", "cloud", "status"], 2, "there is no kubeconfig"),
-    (["-e", "cloud", "doctor"], 2, "there is no kubeconfig"),
-    (["-e", "cloud", "logs"], 2, "there is no kubeconfig"),
-    (["-e", "cloud", "open"], 2, "there is no kubeconfig"),
-    (["-e", "cloud", "smoke"], 2, "there is no kubeconfig"),
-    (["-e", "cloud", "restart", "api"], 2, "there is no kubeconfig"),
-    (["-e", "cloud", "db", "status"], 2, "there is no kubeconfig"),
-    (["-e", "cloud", "trace", "42"], 2, "there is no kubeconfig"),
+    (["-e", "cloud", "status"], 2, "names no context"),
+    (["-e", "cloud", "doctor"], 2, "names no context"),
+    (["-e", "cloud", "logs"], 2, "names no context"),
+    (["-e", "cloud", "open"], 2, "names no context"),
+    (["-e", "cloud", "smoke"], 2, "names no context"),
+    (["-e", "cloud", "restart", "api"], 2, "names no context"),
+    (["-e", "cloud", "db", "status"], 2, "names no context"),
+    (["-e", "cloud", "trace", "42"], 2, "names no context"),
     (["deploy"], 3, "the environment 'local' is not up"),
     (["deploy", "--strategy", "blue-green"], 2, "has no colours"),
     (["diff"], 3, "the environment 'local' is not up"),
@@ -92,11 +96,14 @@ CODES = [
     (["rollback", "soon"], 2, "REVISION"),
     (["unlock"], 2, "there is nothing to unlock"),
     (["history"], 0, ""),
+    (["-e", "cloud", "db", "migrate"], 2, "the one that kubectl used last is never taken"),
+    (["-e", "cloud", "topics", "apply"], 2, "names no context"),
     (["-e", "cloud", "deploy"], 2, "names no context"),
+    (["-e", "cloud", "deploy", "--timeout", "inf"], 2, "--timeout"),
     (["-e", "cloud", "history"], 2, "names no context"),
     (["-e", "cloud", "rollback"], 2, "names no context"),
-    (["-e", "cloud", "users", "grant", "ann@example.org"], 2, "there is no kubeconfig"),
-    (["-e", "cloud", "verify", "audit"], 2, "there is no kubeconfig"),
+    (["-e", "cloud", "users", "grant", "ann@example.org"], 2, "names no context"),
+    (["-e", "cloud", "verify", "audit"], 2, "names no context"),
     (["down"], 0, "nothing was running"),
     (["down", "--purge"], 0, "nothing was running"),
     (["env", "list"], 0, ""),
@@ -135,6 +142,63 @@ def test_a_failure_names_the_next_command(todoctl: Program) -> None:
     """An error ends with the next step; what it prints after `next:` is one line."""
     ended = todoctl.inside("status")
     assert ended.err.splitlines()[-1] == "  next: todoctl up"
+
+
+CLUSTER = """\
+[environments.k]
+kind = "kubernetes"
+context = "strange one"
+namespace = "todo"
+"""
+
+
+class Strange(BaseHTTPRequestHandler):
+    """Answers as no API server of Kubernetes does."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_error(502)
+
+    def log_message(self, *_args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def strange(todoctl: Program) -> Iterator[Program]:
+    """Todoctl with an environment `k`, in whose cluster's place something else answers."""
+    Strange.asked.clear()
+    with HTTPServer(("127.0.0.1", 0), Strange) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        kubeconfig = {
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+            "contexts": [{"name": "strange one", "context": {"cluster": "c", "user": "u"}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+        }
+        todoctl.work.mkdir()
+        (todoctl.work / "todoctl.toml").write_text(CLUSTER)
+        (todoctl.work / "kubeconfig").write_text(json.dumps(kubeconfig))
+        yield Program(todoctl.folder, {"KUBECONFIG": str(todoctl.work / "kubeconfig")})
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [(["-e", "k"], "-e k"), (["--config", "todoctl.toml", "-e", "k"], "--config todoctl.toml -e k")],
+)
+def test_the_next_command_is_for_the_same_environment(strange: Program, options: list[str], given: str) -> None:
+    """Whoever copies it must not repair another platform than the one that failed, nor ask another cluster."""
+    ended = strange.inside(*options, "status")
+    assert ended.code == 3
+    assert ended.err.splitlines()[-1] == f"  next: kubectl --context 'strange one' version; todoctl {given} env show"
+
+
+def test_doctor_asks_what_is_away_once(strange: Program) -> None:
+    """A server that takes its time is told within 10 s; the fix is for the environment's own cluster."""
+    ended = strange.inside("-e", "k", "doctor", "-o", "json")
+    assert (ended.code, [row["fix"] for row in ended.json()]) == (3, ["kubectl --context 'strange one' cluster-info"])
+    assert Strange.asked == ["/version"]
 
 
 def test_every_error_class_has_a_documented_exit_code() -> None:

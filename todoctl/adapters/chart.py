@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from todoctl.core.values import Values
 from todoctl.errors import UsageError
 
+_HINT = "name a file of values: KEY: VALUE, one to a line"
+
 
 def read_values(chart: Path, overlays: tuple[Path, ...] = ()) -> Values:
     """The values of `chart` with `overlays` laid over them, later ones on top.
@@ -53,13 +55,22 @@ def _read(path: Path) -> tuple[Any, yaml.Node | None]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         document = yaml.safe_load(text) or {}
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"values file {path} can't be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"values file {path} can't be read: {reason}", hint=_HINT) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         # Beside its own errors the loader lets through what Python says of a date or a number.
-        raise UsageError(f"values file {path} is not YAML", detail=tuple(str(error).splitlines())) from error
+        raise UsageError(f"values file {path} is not YAML", detail=_told(error), hint=f"mend {path}") from error
     if not isinstance(document, dict):
-        raise UsageError(f"values file {path} must hold a mapping, it holds a {type(document).__name__}")
+        raise UsageError(f"values file {path} must hold a mapping, it holds a {type(document).__name__}", hint=_HINT)
     return document, node
+
+
+def _told(error: Exception) -> tuple[str, ...]:
+    """What is wrong with a file and where, without the line itself: it may hold a password."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return tuple(str(error).splitlines())
+    said = ((error.context, error.context_mark), (error.problem, error.problem_mark))
+    return tuple(f"{words} in line {mark.line + 1}, column {mark.column + 1}" for words, mark in said if words and mark)
 
 
 def _merge(below: Any, above: Any, *, keep_null: bool = False) -> Any:

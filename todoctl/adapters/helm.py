@@ -24,6 +24,7 @@ T = TypeVar("T")
 PENDING = frozenset({"pending-install", "pending-upgrade", "pending-rollback", "uninstalling"})
 _KEPT = 10  # revisions that Helm keeps
 _LINES = 10  # of what Helm said, in an error
+_SECONDS = 20.0  # how long Helm may look something up: on its own it waits for an API server for ever
 
 # What Helm says, beyond what pyhelm3 tells apart: words, the error, the next step. The first that fits counts.
 _WORDS: tuple[tuple[tuple[str, ...], type[TodoctlError], str], ...] = (
@@ -91,16 +92,23 @@ class Upgrade:
 class Helm:
     """Helm on one context of the kubeconfig."""
 
-    def __init__(self, program: Path, context: str) -> None:
+    def __init__(self, program: Path, context: str, *, seconds: float = _SECONDS) -> None:
         try:
             from pyhelm3.command import Command
         except ModuleNotFoundError as error:
             raise MissingError("pyhelm3 is not installed", hint="pip install 'todoctl[kubernetes]'") from error
         # It would tell every failed command on stderr once more.
         logging.getLogger("pyhelm3").addHandler(logging.NullHandler())
-        self.context = context
-        self._command = Command(
-            executable=str(program), kubecontext=context, history_max_revisions=_KEPT, default_timeout="5m"
+        self.context, self._seconds = context, seconds
+
+        class Replacing(Command):  # type: ignore[misc,unused-ignore]
+            """It starts Helm by a shell, and ends that shell when it has to; `exec` makes Helm of it."""
+
+            async def run(self, command: list[str], input: bytes | None = None) -> bytes:  # noqa: A002 - pyhelm3's name
+                return bytes(await super().run([str(program), *command], input))
+
+        self._command = Replacing(
+            executable="exec", kubecontext=context, history_max_revisions=_KEPT, default_timeout="5m"
         )
 
     def release(self, name: str, namespace: str) -> Release | None:
@@ -113,7 +121,7 @@ class Helm:
         from pyhelm3.errors import ReleaseNotFoundError
 
         try:
-            rows = self._run(f"history of {name}", lambda: self._command.history(name, namespace=namespace))
+            rows = self._looked_up(f"history of {name}", lambda: self._command.history(name, namespace=namespace))
         except _NotFoundError as error:
             if isinstance(error.__cause__, ReleaseNotFoundError):
                 return []
@@ -123,18 +131,18 @@ class Helm:
     def releases(self, namespace: str = "") -> list[Release]:
         """The newest revision of every release, of one namespace or of all."""
         where: dict[str, Any] = {"namespace": namespace} if namespace else {"all_namespaces": True}
-        rows = self._run("list", lambda: self._command.list(all=True, **where))
+        rows = self._looked_up("list", lambda: self._command.list(all=True, **where))
         return [_listed(row) for row in rows]
 
     def values(self, name: str, namespace: str, *, revision: int | None = None, every: bool = False) -> Object:
         """The values that were given to a release; with `every` the chart's own below them."""
         ask = functools.partial(self._command.get_values, name, namespace=namespace, revision=revision, computed=every)
-        return dict(self._run(f"values of {name}", ask))
+        return dict(self._looked_up(f"values of {name}", ask))
 
     def objects(self, name: str, namespace: str, *, revision: int | None = None) -> list[Object]:
         """The objects of a release, hooks left out."""
         ask = functools.partial(self._command.get_resources, name, namespace=namespace, revision=revision)
-        return [dict(item) for item in self._run(f"objects of {name}", ask, read=list) if item]
+        return [dict(item) for item in self._looked_up(f"objects of {name}", ask, read=list) if item]
 
     def rendered(self, wanted: Upgrade, *, is_upgrade: bool = False) -> list[Object]:
         """The objects that an upgrade would make, hooks included, resource definitions of `crds/` left out."""
@@ -195,10 +203,13 @@ class Helm:
                 f"the chart {chart} {version} can't be fetched from {repository or chart}", detail=error.detail
             ) from error
 
-    def _run(self, what: str, ask: Any, read: Any = None) -> Any:
+    def _looked_up(self, what: str, ask: Any, read: Any = None) -> Any:
+        return self._run(what, ask, read, seconds=self._seconds)
+
+    def _run(self, what: str, ask: Any, read: Any = None, *, seconds: float | None = None) -> Any:
         """What a command of pyhelm3's says; `read` turns what is lazy into values while errors are still ours."""
         with _translated(what):
-            answer = asyncio.run(_awaited(ask()))
+            answer = asyncio.run(_awaited(ask(), seconds))
             return read(answer) if read else answer
 
 
@@ -206,8 +217,9 @@ class _NotFoundError(TodoctlError):
     """There is no such release."""
 
 
-async def _awaited(work: Coroutine[Any, Any, T]) -> T:
-    return await work
+async def _awaited(work: Coroutine[Any, Any, T], seconds: float | None) -> T:
+    async with asyncio.timeout(seconds):
+        return await work
 
 
 @contextmanager
@@ -221,6 +233,10 @@ def _translated(what: str) -> Iterator[None]:
         kind, hint = _kind(error, said)
         lines = tuple(line for line in said.splitlines() if line.strip() and not line.startswith("WARNING:"))
         raise kind(f"helm: {what}: {_first(lines)}", hint=hint, detail=lines[-_LINES:]) from error
+    except TimeoutError as error:
+        raise UnhealthyError(
+            f"helm: {what}: the cluster takes connections and does not answer", hint="kubectl version; todoctl doctor"
+        ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise TodoctlError(f"helm: {what}: the answer can't be read: {error}", hint="todoctl tools list") from error
 

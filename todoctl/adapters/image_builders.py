@@ -180,7 +180,7 @@ def find(environ: Mapping[str, str], name: str = "") -> Builder:
         MissingError: none is installed, or docker has no daemon.
     """
     if name and name not in BUILDERS:
-        raise UsageError(f"{name} is no builder; use one of {', '.join(BUILDERS)}")
+        raise UsageError(f"{name} is no builder", hint=f"--builder with one of {', '.join(BUILDERS)}")
     options = tuple(environ.get("TODOCTL_BUILDER_OPTIONS", "").split())
     idle = ""
     for candidate in (name,) if name else BUILDERS:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from todoctl.errors import MissingError, TodoctlError, UsageError
+from todoctl.errors import UsageError
 from todoctl.settings import SecretReference
 
 
@@ -24,7 +23,8 @@ class Secrets:
 
         Raises:
             UsageError: there is no such variable, file or key, or it is empty.
-            MissingError: Kubernetes can't be asked, or does not allow it.
+            MissingError: Kubernetes does not allow it.
+            UnhealthyError: the cluster can't be reached, or has no such Secret.
         """
         if reference.env is not None:
             found, what = self.environ.get(reference.env, ""), f"the variable {reference.env}"
@@ -39,33 +39,18 @@ class Secrets:
         return secret
 
     def _key(self, reference: str) -> str:
-        try:
-            from kubernetes import client, config
-            from kubernetes.client import ApiException
-            from kubernetes.config import ConfigException
-            from urllib3.exceptions import HTTPError
-        except ModuleNotFoundError as error:
-            raise MissingError(
-                f"the secret {reference} is in Kubernetes, whose client is not installed",
-                hint="pip install 'todoctl[kubernetes]'",
-            ) from error
+        # Most environments have no such reference, and the client takes its time to be imported.
+        from todoctl.adapters.kube.access import access
+        from todoctl.adapters.kube.api import Kube
+
+        if not self.context:
+            raise UsageError(
+                f"the secret {reference} is in Kubernetes, and the environment names no context",
+                hint='add context = "…" to the environment in todoctl.toml; kubectl config get-contexts',
+            )
         name, _, key = reference.partition("/")
-        try:
-            api = client.CoreV1Api(config.new_client_from_config(context=self.context))  # type: ignore[no-untyped-call]
-            held = api.read_namespaced_secret(name, self.namespace or "default", _request_timeout=10).data or {}
-            return base64.b64decode(held.get(key, "")).decode()
-        except ConfigException as error:
-            raise MissingError(f"the secret {reference} can't be read: {error}", hint="kubectl config view") from error
-        except ApiException as error:
-            kind = MissingError if error.status in {401, 403} else UsageError
-            raise kind(
-                f"Kubernetes does not give the secret {reference}: {error.status} {error.reason}",
-                hint=f"kubectl get secret {name} -n {self.namespace or 'default'}",
-            ) from error
-        except (HTTPError, OSError) as error:
-            raise TodoctlError(
-                f"Kubernetes can't be reached for the secret {reference}", hint="todoctl doctor"
-            ) from error
+        with Kube(access(self.environ, self.context), self.namespace or "default") as kube:
+            return kube.secret(name).get(key, "")
 
 
 def _file(path: Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,14 +29,36 @@ if TYPE_CHECKING:
 _COUNTED = ("code", "manifests")
 _PROCESSES_OVERLAY = "values-processes.yaml"
 _PLATFORM = "todoctl.platform"  # the key of a call's platform in the root context
+_CONTEXT = "todoctl.context"  # and of its cluster's context
+
+# Commands that are for an environment, where a text names one to go on with; and those of kubectl that are for a cluster.
+_OURS = re.compile(
+    r"\btodoctl (?=(?:up|down|restart|status|doctor|logs|open|smoke|images|deploy|diff|history|rollback|unlock|topics|"
+    r"groups|dlq|trace|db|mail|users|verify|install|uninstall|env show)\b)"
+)
+_KUBECTLS = re.compile(r"\bkubectl (?=(?!config\b)[a-z])")
 
 
 def settings(ctx: typer.Context, *, environment: str | None = None) -> Settings:
     """The settings for this call; `environment` stands before the global option."""
     given = ctx.find_root().obj
-    return settings_module.load(
+    current = settings_module.load(
         os.environ, cwd=Path.cwd(), environment=environment or given.environment, config=given.config
     )
+    ctx.find_root().meta[_CONTEXT] = current.environment.context
+    return current
+
+
+def aimed(ctx: typer.Context, text: str) -> str:
+    """`text` with its commands as they have to be typed for this call's environment.
+
+    Whoever copies `todoctl unlock` after `todoctl -e cloud deploy` means the cloud, and kubectl's own context may be any.
+    """
+    given, context = ctx.find_root().obj, ctx.find_root().meta.get(_CONTEXT)
+    options = f"--config {shlex.quote(str(given.config))} " if given and given.config else ""
+    options += f"-e {given.environment} " if given and given.environment else ""
+    text = _OURS.sub(lambda match: match[0] + options, text)
+    return _KUBECTLS.sub(lambda match: f"{match[0]}--context {shlex.quote(context)} ", text) if context else text
 
 
 def values(current: Settings) -> Values:

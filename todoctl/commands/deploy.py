@@ -35,7 +35,7 @@ def main(
     ] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the release.")] = Output.table,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
+        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long one part may take to be ready.")
     ] = 120,
 ) -> None:
     """Make a release of the code and values at hand and switch to it, service by service.

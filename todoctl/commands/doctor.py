@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -31,6 +31,7 @@ def main(
     """
     there = context.platform(ctx)
     findings = [_mended(there, finding) if fix else finding for finding in run_all(there.checks())]
+    findings = [replace(finding, fix=context.aimed(ctx, finding.fix)) for finding in findings]
     screen.show([asdict(finding) for finding in findings], output, lambda: _table(findings))
     failed = [finding for finding in findings if finding.verdict == "fail"]
     if failed:

@@ -58,7 +58,9 @@ def main(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to --take-over and --unlock without being asked.")] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the plan.")] = Output.table,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long all of it may take.")] = 600,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long all of it may take.")
+    ] = 600,
 ) -> None:
     """Install or upgrade an operator in the environment's cluster, and prove that it works.
 

@@ -18,7 +18,7 @@ def main(
     ctx: typer.Context,
     services: Annotated[list[str], typer.Argument(metavar="SERVICE", help="Services to restart.")],
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
+        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long one part may take to be ready.")
     ] = 60,
 ) -> None:
     """Restart services with their sidecars, after an edit of their code for instance.

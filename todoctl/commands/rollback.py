@@ -31,7 +31,7 @@ def main(
     yes: Annotated[bool, typer.Option("--yes", help="Agree to --force without being asked.")] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the release.")] = Output.table,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
+        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long one part may take to be ready.")
     ] = 120,
 ) -> None:
     """Go back to an earlier release, when it can live with what there is now.

@@ -16,7 +16,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def main(
     ctx: typer.Context,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the timeline.")] = Output.table,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the whole chain may take.")] = 30,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long the whole chain may take.")
+    ] = 30,
 ) -> None:
     """Play the main job through the public API and show its timeline.
 

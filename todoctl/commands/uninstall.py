@@ -30,7 +30,9 @@ def main(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree without being asked.")] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the plan.")] = Output.table,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long all of it may take.")] = 300,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long all of it may take.")
+    ] = 300,
 ) -> None:
     """Remove an operator from the environment's cluster, when nothing there depends on it.
 

@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def main(
     ctx: typer.Context,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
+        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long one part may take to be ready.")
     ] = 120,
 ) -> None:
     """Repair a release whose deploy was killed: what ran before runs again.

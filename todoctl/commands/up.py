@@ -35,7 +35,7 @@ def main(
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long one part may take to be ready.")
+        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long one part may take to be ready.")
     ] = 120,
 ) -> None:
     """Bring the platform up and prove that it works.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -121,7 +122,7 @@ class Topics:
 
     def groups(self, topics: set[str]) -> dict[tuple[str, str, int], GroupPlace]:
         """(service, topic, partition) → where the group that reads one of the topics is; of several the last one."""
-        found: dict[tuple[str, str, int], GroupPlace] = {}
+        asked: list[tuple[str, str, list[str]]] = []
         for app, service in self._values.services.items():
             wanted: dict[str, list[str]] = {}
             for item in service.subscribes:
@@ -129,8 +130,12 @@ class Topics:
                 names = (self._replicas(app) if item.every_replica else None) or [replica_name(app)]
                 for name in names if item.topic in topics else ():
                     wanted.setdefault(group_of(app, item, name), []).append(item.topic)
-            for name, names in wanted.items():
-                for key, place in self._group(app, name, names).items():
+            asked += [(app, name, names) for name, names in wanted.items()]
+        found: dict[tuple[str, str, int], GroupPlace] = {}
+        # Side by side: a broker that is away takes its time for each of them.
+        with ThreadPoolExecutor(max_workers=len(asked) or 1) as pool:
+            for places in pool.map(lambda row: self._group(*row), asked):
+                for key, place in places.items():
                     found[key] = max(found.get(key, place), place, key=_behind)
         return found
 

@@ -190,3 +190,27 @@ def test_a_document_from_python_reads_back(chart: Path) -> None:
     """What other tests build as a document is what a file would say."""
     overlay(chart, yaml.safe_dump(document(api={"port": 8000})), "values.yaml")
     assert read_values(chart).services["api"].port == 8000
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "must hold a mapping"),
+        ("\x00", "is not YAML"),
+        (None, "can't be read: Is a directory"),
+    ],
+)
+def test_what_is_no_values_file_names_the_next_step(chart: Path, text: str | None, words: str) -> None:
+    """Whatever it is."""
+    path = chart if text is None else overlay(chart, text)
+    error = refused(chart, path)
+    assert words in error.message
+    assert error.hint
+
+
+def test_a_line_that_is_not_yaml_is_not_repeated(chart: Path) -> None:
+    """It may hold a password; its number is enough."""
+    error = refused(chart, overlay(chart, 'a: 1\npassword: "hidden\nb: 2\n'))
+    assert any("line 2" in line for line in error.detail)
+    assert "hidden" not in "".join(error.detail)

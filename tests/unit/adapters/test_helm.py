@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -45,6 +46,19 @@ def test_a_release_that_is_not_there_is_none(tmp_path: Path) -> None:
     absent = program(tmp_path, err="Error: release: not found", code=1)
     assert absent.release("todo", "home") is None
     assert absent.history("todo", "home") == []
+
+
+def test_a_cluster_that_does_not_answer_helm(tmp_path: Path) -> None:
+    """Looking something up ends, and so does the helm that waits."""
+    path = tmp_path / "helm"
+    path.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
+    path.chmod(0o755)
+    with pytest.raises(
+        UnhealthyError, match="helm: history of todo: the cluster takes connections and does not answer"
+    ):
+        Helm(path, "test", seconds=1).history("todo", "home")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_an_upgrade_gives_values_on_stdin_and_never_waits_in_helm(tmp_path: Path) -> None:

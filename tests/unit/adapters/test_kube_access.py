@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from todoctl.adapters.kube.access import access, is_excepted
-from todoctl.errors import UsageError
+from todoctl.errors import MissingError, UsageError
 
 
 def config(folder: Path, **changes: object) -> Path:
@@ -77,6 +78,72 @@ def test_a_missing_authority_file(tmp_path: Path) -> None:
     cluster = {"server": "https://here.test", "certificate-authority": str(tmp_path / "ca.crt")}
     path = config(tmp_path, clusters=[{"name": "here", "cluster": cluster}])
     with pytest.raises(UsageError, match=r"'here' of .*ca\.crt"):
+        access({"KUBECONFIG": str(path)})
+
+
+@pytest.mark.parametrize("server", ["", "ftp://x", "https://host:notaport", "https://a b:1", "https://"])
+def test_a_server_that_is_no_url(tmp_path: Path, server: str) -> None:
+    """It is the kubeconfig that is wrong, and not the cluster that is away."""
+    path = config(tmp_path, clusters=[{"name": "here", "cluster": {"server": server}}])
+    with pytest.raises(UsageError, match=r"'here' of .*: its server is no http:// or https:// URL"):
+        access({"KUBECONFIG": str(path)})
+
+
+def test_a_proxy_that_is_no_url_is_not_repeated(tmp_path: Path) -> None:
+    """It may hold a password."""
+    cluster = {"server": "http://here.test:80", "proxy-url": "socks://me:hidden@x"}
+    path = config(tmp_path, clusters=[{"name": "here", "cluster": cluster}])
+    with pytest.raises(UsageError, match="its proxy is no http:// or https:// URL") as caught:
+        access({"KUBECONFIG": str(path)})
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "word"),
+    [
+        ("no-such-plugin", [], "No such file or directory: 'no-such-plugin'"),
+        ("sh", ["-c", "echo a token; echo log in again >&2; exit 1"], "exec: process returned 1. log in again"),
+        ("echo", ["hello"], "exec: failed to decode process output: Expecting value: line 1 column 1 (char 0)"),
+    ],
+)
+def test_a_login_that_does_not_work(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str, arguments: list[str], word: str
+) -> None:
+    """It is told by its own words, once, before the cluster is asked by nobody in particular."""
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": command, "args": arguments}
+    path = config(tmp_path, users=[{"name": "me", "user": {"exec": plugin}}])
+    with pytest.raises(MissingError, match=f"the login that the context 'here' of {path} names") as caught:
+        access({"KUBECONFIG": str(path)})
+    assert [line for line in caught.value.detail if line.endswith(word)] == list(caught.value.detail) != []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_login_that_works_no_more(tmp_path: Path) -> None:
+    """A token that has ended is fetched anew, and a plugin that can't is told as at the beginning."""
+    (tmp_path / "once").touch()
+    token = {"token": "first", "expirationTimestamp": "2001-01-01T00:00:00Z"}
+    version = "client.authentication.k8s.io/v1"
+    said = json.dumps({"apiVersion": version, "kind": "ExecCredential", "status": token})
+    plugin = {"apiVersion": version, "command": "sh", "args": ["-c", f"rm {tmp_path}/once && echo '{said}'"]}
+    found = access({"KUBECONFIG": str(config(tmp_path, users=[{"name": "me", "user": {"exec": plugin}}]))})
+    with pytest.raises(MissingError, match="does not work"):
+        found.headers()
+
+
+@pytest.mark.parametrize("token", ["hidden\nX: y", "hiddené"])
+def test_a_token_that_is_none_is_not_repeated(tmp_path: Path, token: str) -> None:
+    """The client of HTTP would say all of it, or end with a traceback."""
+    found = access({"KUBECONFIG": str(config(tmp_path, users=[{"name": "me", "user": {"token": token}}]))})
+    with pytest.raises(UsageError, match=r"the token of the context 'here' of .* has characters") as caught:
+        found.headers()
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_way_to_log_in_that_is_gone(tmp_path: Path) -> None:
+    """Kubernetes' client ends with an error of its own there."""
+    user = {"auth-provider": {"name": "gcp", "config": {}}}
+    path = config(tmp_path, users=[{"name": "me", "user": user}])
+    with pytest.raises(UsageError, match=r"can make nothing of the context 'here' of "):
         access({"KUBECONFIG": str(path)})
 
 

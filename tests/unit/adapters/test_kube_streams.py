@@ -14,7 +14,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from tests.program import until
 from todoctl.adapters.kube.access import Access
-from todoctl.adapters.kube.api import ForbiddenError, KubeError, UnreachableError
+from todoctl.adapters.kube.answers import ForbiddenError, KubeError, UnreachableError
 from todoctl.adapters.kube.streams import Streams, Target
 from todoctl.errors import TodoctlError
 

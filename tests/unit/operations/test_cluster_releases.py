@@ -10,11 +10,15 @@ import pytest
 
 from tests.unit.sites import CHART
 from todoctl.adapters.chart import read_overlays, read_values
+from todoctl.adapters.helm import Helm
 from todoctl.adapters.kube.access import Access
 from todoctl.adapters.kube.api import Kube
+from todoctl.errors import UsageError
 from todoctl.operations.kubernetes.balancers import record
 from todoctl.operations.kubernetes.evidence import redacted, secret_values
 from todoctl.operations.kubernetes.pods import cluster_values
+from todoctl.operations.kubernetes.releases import ClusterReleases
+from todoctl.settings import Environment, Settings
 
 
 @pytest.mark.parametrize(
@@ -32,6 +36,22 @@ def test_overlays_keep_what_takes_a_key_away(tmp_path: Path) -> None:
     second.write_text("kubernetes: {images: {tag: null, prefix: x-}}\n")
     assert read_overlays((first, second)) == {"kubernetes": {"images": {"tag": None, "prefix": "x-"}}}
     assert read_overlays(()) == {}
+
+
+def test_values_that_take_the_cluster_away_are_refused_before_it_is_asked(tmp_path: Path) -> None:
+    """Helm would end in a template's words, and only after a namespace was made."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(request.url)
+
+    file = tmp_path / "values.yaml"
+    file.write_text("kubernetes: null\n")
+    kube = Kube(Access("test", "http://cluster.test"), "todo", transport=httpx.MockTransport(answer))
+    place = Environment(kind="kubernetes", context="test", namespace="todo")
+    settings = Settings("k", place, tmp_path, tmp_path, CHART)
+    releases = ClusterReleases(settings, kube, Helm(Path("helm"), "test"), (file,), {}, 10)
+    with pytest.raises(UsageError, match="the values have no kubernetes section"), releases.alone("deploy"):
+        pass
 
 
 def test_evidence_hides_what_lets_somebody_in() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,43 +38,112 @@ def access(environ: Mapping[str, str], context: str | None = None, *, hint: str 
 
     Raises:
         UsageError: there is no kubeconfig, it is damaged, or it has no such context.
-        MissingError: Kubernetes' client is not installed.
+        MissingError: Kubernetes' client is not installed, or the plugin that logs in is not, or can't.
     """
+    files = environ.get("KUBECONFIG") or "~/.kube/config"
     try:
-        from kubernetes import client, config
-        from kubernetes.config import ConfigException
+        known, current = _contexts(files, hint or _HINT)
     except ModuleNotFoundError as error:
         raise MissingError("Kubernetes' client is not installed", hint="pip install 'todoctl[kubernetes]'") from error
-    files = environ.get("KUBECONFIG") or "~/.kube/config"
-    known, current = _contexts(files, hint or _HINT)
     if context is not None and context not in known:
         raise UsageError(
-            f"the kubeconfig ({files}) has no context {context!r}; there are: {', '.join(known)}",
+            f"the kubeconfig ({files}) has no context {context!r}; there are: {', '.join(known) or 'none'}",
             hint=hint or "kubectl config get-contexts; todoctl env show",
         )
-    found = client.Configuration()
-    try:
-        config.load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=files, context=context, client_configuration=found, persist_config=True
-        )
-        tls = _tls(found) if found.host.startswith("https") else None
-    except (ConfigException, OSError, ValueError) as error:
-        raise UsageError(
-            f"the context {context or current!r} of {files} can't be used: {error}", hint="kubectl config view"
-        ) from error
+    name = context or current
+    found, tls, proxy = _loaded(environ, files, context, name)
     return Access(
-        context=context or current,
+        context=name,
         server=found.host,
-        authorization=lambda: _authorization(found),
+        authorization=lambda: _authorization(found, name, files),
         tls=tls,
         server_name=found.tls_server_name or "",
-        proxy=_proxy(found, environ),
+        proxy=proxy,
     )
 
 
-def _authorization(found: Any) -> str:
+def _loaded(
+    environ: Mapping[str, str], files: str, context: str | None, name: str
+) -> tuple[Any, ssl.SSLContext | None, str | None]:
+    """What Kubernetes' client makes of a context, with the TLS and the proxy to its server."""
+    from kubernetes import client, config
+    from kubernetes.config import ConfigException
+
+    found = client.Configuration()
+    try:
+        with _said() as said:
+            config.load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=files, context=context, client_configuration=found, persist_config=True
+            )
+        proxy = _proxy(found, environ)
+        _require_url("server", found.host)
+        if proxy:
+            _require_url("proxy", proxy)
+        tls = _tls(found) if found.host.startswith("https") else None
+    except (AttributeError, KeyError, TypeError) as error:
+        # The client's own words for an entry that it does not expect, such as an auth-provider that is gone.
+        raise UsageError(
+            f"Kubernetes' client can make nothing of the context {name!r} of {files}: {error}",
+            hint="kubectl config view",
+        ) from error
+    except (ConfigException, OSError, ValueError) as error:
+        raise UsageError(
+            f"the context {name!r} of {files} can't be used: {error}", hint="kubectl config view"
+        ) from error
+    _require_login(said, name, files)
+    return found, tls, proxy
+
+
+def _authorization(found: Any, context: str, files: str) -> str:
     """The header's value; a token that has ended is fetched anew by the kubeconfig's own means."""
-    return str(found.auth_settings().get("BearerToken", {}).get("value") or "")
+    with _said() as said:
+        token = str(found.auth_settings().get("BearerToken", {}).get("value") or "")
+    _require_login(said, context, files)
+    if not (token.isascii() and token.isprintable()):
+        # httpx would repeat all of it.
+        raise UsageError(
+            f"the token of the context {context!r} of {files} has characters that no token can have",
+            hint="kubectl config view",
+        )
+    return token
+
+
+def _require_login(said: list[str], context: str, files: str) -> None:
+    """Return when nothing was said against a login.
+
+    The client would go on as nobody, and the server's answer to that says less than the plugin did.
+    """
+    if said:
+        raise MissingError(
+            f"the login that the context {context!r} of {files} names does not work",
+            detail=tuple(line for words in said for line in words.splitlines() if line.strip()),
+            hint="install it or log in to the cluster's provider; then kubectl auth whoami",
+        )
+
+
+@contextmanager
+def _said() -> Iterator[list[str]]:
+    """What Kubernetes' client tells the root logger and nobody else: that a plugin for the login failed, and why."""
+    words: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: words.append(record.getMessage())  # type: ignore[method-assign]
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield words
+    finally:
+        root.removeHandler(handler)
+
+
+def _require_url(what: str, url: str) -> None:
+    """Raises ValueError where nothing can be asked by this URL; what may be a password in it is not repeated."""
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_right = False
+    if not is_right or " " in url:
+        raise ValueError(f"its {what} is no http:// or https:// URL")
 
 
 def _contexts(files: str, hint: str) -> tuple[list[str], str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
@@ -13,38 +14,31 @@ from typing import Any, Self
 import httpx
 
 from todoctl.adapters.kube.access import Access
+from todoctl.adapters.kube.answers import ForbiddenError, KubeError, check, document, no_cluster, unreachable
 from todoctl.adapters.kube.kinds import ACCESS_REVIEWS, NAMESPACES, PODS, SECRETS, Kind
-from todoctl.errors import MissingError, TodoctlError, UnhealthyError
+from todoctl.errors import UnhealthyError
 
 CONNECT_SECONDS = 5.0  # a server that takes longer to take a connection is away
-ANSWER_SECONDS = 20.0  # how long an answer may take once it is connected
+FIRST_SECONDS = 6.0  # how long a server may take for its first answer: what doesn't answer is to be told within 10 s
+ANSWER_SECONDS = 20.0  # how long an answer may take from then on
 _AT_ONCE = 500  # objects of a list that are fetched at once
 MANAGER = "todoctl"  # whose fields those are that we apply
 
 Object = dict[str, Any]
 
 
-class KubeError(TodoctlError):
-    """The server refused; `status` is its HTTP status."""
-
-    def __init__(self, message: str, *, status: int, hint: str = "", detail: tuple[str, ...] = ()) -> None:
-        super().__init__(message, hint=hint, detail=detail)
-        self.status = status
-
-
-class ForbiddenError(MissingError):
-    """The server does not know us, or does not let us."""
-
-
-class UnreachableError(UnhealthyError):
-    """The server does not answer."""
-
-
 class Kube:
     """One namespace of one cluster; other namespaces by name. May be used by several threads at once."""
 
-    def __init__(self, access: Access, namespace: str, *, transport: httpx.BaseTransport | None = None) -> None:
-        self.access, self.namespace = access, namespace
+    def __init__(
+        self,
+        access: Access,
+        namespace: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.access, self.namespace, self._now = access, namespace, now
         self._client = httpx.Client(
             base_url=access.server,
             verify=access.tls or True,
@@ -54,6 +48,7 @@ class Kube:
             transport=transport,
         )
         self._kinds: dict[tuple[str, str], Kind] = {}
+        self._has_answered = False
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +64,10 @@ class Kube:
 
     def version(self) -> str:
         """The server's version, such as v1.34.0, which proves that it answers."""
-        return str(self._call("GET", "/version")["gitVersion"])
+        found = self._call("GET", "/version")
+        if "gitVersion" not in found:
+            raise no_cluster(self.access, f"it tells no version: {json.dumps(found)}")
+        return str(found["gitVersion"])
 
     def has_namespace(self) -> bool:
         """Whether our namespace is there, as far as we may see: who may not look at it may still work in it."""
@@ -176,7 +174,9 @@ class Kube:
         if found is None:
             where = namespace or self.namespace
             raise UnhealthyError(f"there is no Secret {name} in {where}", hint=f"kubectl get secrets -n {where}")
-        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+        # A keystore may lie beside a password.
+        held = (found.get("data") or {}).items()
+        return {key: base64.b64decode(value).decode(errors="surrogateescape") for key, value in held}
 
     def logs(
         self,
@@ -215,12 +215,29 @@ class Kube:
     ) -> Object:
         extra = self._extra()
         extra["headers"] |= {"accept": accept} | ({"content-type": content} if body is not None else {})
-        with self._translated():
-            answer = self._client.request(
-                method, path, params=query, content=None if body is None else json.dumps(body), **extra
-            )
-        check(self.access, answer.status_code, answer.text)
-        return dict(answer.json())
+        seconds = ANSWER_SECONDS if self._has_answered else FIRST_SECONDS
+        extra["timeout"] = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+        sent = None if body is None else json.dumps(body)
+        with self._translated(), self._client.stream(method, path, params=query, content=sent, **extra) as answer:
+            text = self._whole(answer, seconds)
+        found = document(text)
+        if found is None and not self._has_answered and answer.status_code != httpx.codes.UNAUTHORIZED:
+            # A page that asks to log in, a proxy's refusal, another program on that port: it says nothing of a cluster.
+            raise no_cluster(self.access, f"{answer.status_code} {text}")
+        check(self.access, answer.status_code, text)
+        if found is None:
+            raise no_cluster(self.access, text)
+        self._has_answered = True
+        return found
+
+    def _whole(self, answer: httpx.Response, seconds: float) -> str:
+        """An answer's text; httpx's own limit of time holds for each piece of it alone."""
+        deadline, pieces = self._now() + seconds, []
+        for piece in answer.iter_bytes():
+            pieces.append(piece)
+            if self._now() > deadline:
+                raise httpx.ReadTimeout(f"the answer was not whole after {seconds:.0f} s")
+        return b"".join(pieces).decode(errors="replace")
 
     def _extra(self) -> dict[str, Any]:
         name = self.access.server_name
@@ -232,42 +249,3 @@ class Kube:
             yield
         except httpx.HTTPError as error:
             raise unreachable(self.access, error) from error
-
-
-def check(access: Access, status: int, text: str) -> None:
-    """Return when the server did what was asked.
-
-    Raises:
-        ForbiddenError: it does not know us, or does not let us.
-        KubeError: it refused for another reason.
-    """
-    if httpx.codes.is_success(status) or status == httpx.codes.SWITCHING_PROTOCOLS:
-        return
-    reason = _reason(status, text)
-    if status == httpx.codes.UNAUTHORIZED:
-        raise ForbiddenError(
-            f"the cluster of context {access.context!r} does not know who you are: {reason}",
-            hint=f"log in to the cluster's provider; then kubectl --context {access.context} auth whoami",
-        )
-    # Admission answers 403, too; who lacks a right "cannot" do something.
-    if status == httpx.codes.FORBIDDEN and "cannot" in reason:
-        raise ForbiddenError(
-            f"the cluster of context {access.context!r} does not allow it: {reason}",
-            hint=f"kubectl --context {access.context} auth can-i --list",
-        )
-    raise KubeError(f"Kubernetes: {reason}", status=status, hint="todoctl doctor")
-
-
-def unreachable(access: Access, error: Exception) -> UnreachableError:
-    """What to raise when the server does not answer."""
-    return UnreachableError(
-        f"the cluster of context {access.context!r} ({access.server}) can't be reached: {type(error).__name__}: {error}",
-        hint=f"kubectl --context {access.context} version; todoctl env show",
-    )
-
-
-def _reason(status: int, text: str) -> str:
-    try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"{status} {text[:200]}".rstrip()

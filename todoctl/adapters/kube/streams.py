@@ -15,7 +15,8 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 from todoctl.adapters.kube.access import Access
-from todoctl.adapters.kube.api import CONNECT_SECONDS, KubeError, check, unreachable
+from todoctl.adapters.kube.answers import KubeError, check, unreachable
+from todoctl.adapters.kube.api import CONNECT_SECONDS
 from todoctl.adapters.kube.kinds import PODS
 from todoctl.core.ports import LOOPBACK
 from todoctl.errors import TodoctlError

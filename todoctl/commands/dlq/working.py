@@ -100,7 +100,8 @@ def replay(
         float, typer.Option("--stop-at", metavar="PERCENT", min=0, max=100, help="Stop when more than this die again.")
     ] = 20,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Wait so long for the consumers; 0 reports nothing.")
+        float,
+        typer.Option(metavar="SECONDS", min=0, max=86400, help="Wait so long for the consumers; 0 reports nothing."),
     ] = 30,
     accept_changes: Annotated[bool, typer.Option("--accept-changes", help="Take a plan that was edited.")] = False,
     take_over: options.TAKE_OVER = False,

@@ -10,7 +10,8 @@ from typing import Any
 
 from todoctl.adapters import sidecar
 from todoctl.adapters.helm import Object
-from todoctl.adapters.kube.api import ForbiddenError, Kube
+from todoctl.adapters.kube.answers import ForbiddenError
+from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, PODS
 from todoctl.core.colours import CONFIG, LABEL, Colour, deployments_of, other
 from todoctl.core.pod_trouble import is_ready

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from todoctl.adapters.kube.answers import UnreachableError
 from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.kube.kinds import DEPLOYMENTS, PODS, SECRETS, STATEFUL_SETS, Kind
 from todoctl.core.cluster_values import Secret
@@ -34,11 +35,21 @@ _DEPLOY = "todoctl deploy"
 
 def checks(kube: Kube, values: Values, stores: Stores) -> list[Check]:
     """Everything that can be wrong with the platform; while cluster or namespace are away, what comes before them."""
-    first = Check("cluster", partial(_cluster, kube), "kubectl cluster-info")
-    if first.run().verdict == "fail":
+    seen = Check("cluster", partial(_cluster, kube), "kubectl cluster-info").run()
+    first = Check("cluster", lambda: seen)
+    if seen.verdict == "fail":
         return [first]
     checks = [first, *_cluster_checks(kube, values)]
-    if not _has_namespace(kube):
+    try:
+        is_there = kube.has_namespace()
+    except UnreachableError as error:
+        # It says its version and nothing else: every other check would wait as long for the same words.
+        words = f"could not look: {error}"
+        return [first, Check("namespace", lambda: Finding("namespace", "fail", words, "kubectl get namespaces"))]
+    except TodoctlError:
+        # Whoever may not look at it may see what else is wrong.
+        is_there = True
+    if not is_there:
         return checks
     found, pods = places(values, kube.namespace), Pods(kube)
     checks += [Check("release", partial(_release, kube), "todoctl history"), *_secret_checks(kube, values)]
@@ -76,14 +87,6 @@ def _secret_checks(kube: Kube, values: Values) -> list[Check]:
     return [
         Check(f"secret {item.name}", partial(_secret, kube, values, key, item), _DEPLOY) for key, item in used.items()
     ]
-
-
-def _has_namespace(kube: Kube) -> bool:
-    try:
-        return kube.has_namespace()
-    except TodoctlError:
-        # Whoever may not look at it may see what else is wrong.
-        return True
 
 
 def _cluster(kube: Kube) -> Finding:

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from todoctl.adapters.kube.api import Kube, KubeError, Object
+from todoctl.adapters.kube.answers import KubeError
+from todoctl.adapters.kube.api import Kube, Object
 from todoctl.adapters.kube.kinds import LEASES
 from todoctl.adapters.whoami import Whoami, is_running, whoami
 from todoctl.errors import RefusedError, TodoctlError

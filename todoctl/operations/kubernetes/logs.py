@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from todoctl.adapters.kube.api import Kube, KubeError, Object
+from todoctl.adapters.kube.answers import KubeError
+from todoctl.adapters.kube.api import Kube, Object
 from todoctl.core.logs import LogFilter, LogLine, parse_lines
 from todoctl.errors import TodoctlError
 from todoctl.operations.kubernetes.pods import Place, Pods, container

@@ -73,7 +73,7 @@ class ClusterPlatform:
     def _unchecked(self) -> Kube:
         with self._guard:
             found = self._make_kube(
-                access(self._environ, self._settings.environment.context, hint=self._settings.brings_context),
+                access(self._environ, self._settings.require_context(), hint=self._settings.brings_context),
                 self._settings.environment.namespace or "default",
             )
             self._open.append(found)

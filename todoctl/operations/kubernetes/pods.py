@@ -43,7 +43,9 @@ def cluster_values(values: Values) -> Cluster:
         UsageError: there is none.
     """
     if values.kubernetes is None:
-        raise UsageError("the values have no kubernetes section", hint="todoctl env show")
+        raise UsageError(
+            "the values have no kubernetes section: a file takes the chart's away", hint="todoctl env show"
+        )
     return values.kubernetes
 
 

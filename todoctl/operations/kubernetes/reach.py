@@ -10,7 +10,8 @@ from threading import Lock
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from todoctl.adapters.kube.api import ForbiddenError, Kube, KubeError, Object
+from todoctl.adapters.kube.answers import ForbiddenError, KubeError
+from todoctl.adapters.kube.api import Kube, Object
 from todoctl.adapters.kube.kinds import PODS, SERVICES
 from todoctl.adapters.kube.streams import Streams, Target
 from todoctl.core.ports import LOOPBACK

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from todoctl.adapters import chart
 from todoctl.adapters.helm import Helm
-from todoctl.adapters.kube.api import ForbiddenError, Kube
+from todoctl.adapters.kube.answers import ForbiddenError
+from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.kube.kinds import CONFIG_MAPS, DEPLOYMENTS, JOBS, LEASES, NAMESPACES, PODS, SECRETS
 from todoctl.adapters.whoami import whoami
 from todoctl.core import releases as rules
@@ -87,7 +88,7 @@ class ClusterReleases:
         """
         if what == "deploy":
             # Before anything is made, so that a mistake in them leaves nothing behind.
-            chart.read_values(self.settings.chart, self.files)
+            self._values_at_hand()
         self._require_rights()
         if not self.kube.has_namespace():
             if what != "deploy":
@@ -177,11 +178,16 @@ class ClusterReleases:
         ]
 
     def _at_hand(self) -> Candidate:
-        values = chart.read_values(self.settings.chart, self.files)
+        values = self._values_at_hand()
         if not self.kube.has_namespace():
             return candidates.foretold(self.revisions, self.settings.chart, values, self.files, self.environ)
         before = self._running_manifest()
         return candidates.at_hand(self.revisions, self.settings.chart, values, self.files, before)
+
+    def _values_at_hand(self) -> Values:
+        values = chart.read_values(self.settings.chart, self.files)
+        cluster_values(values)
+        return values
 
     def _plan(self, candidate: Candidate, returns_to: int | None, head: Head, obstacles: tuple[Obstacle, ...]) -> Plan:
         running = rules.deployed(self.history())
@@ -252,8 +258,7 @@ class ClusterReleases:
             raise MissingError(
                 f"the context {kube.access.context!r} may not do what a release takes in {kube.namespace}: "
                 + ", ".join(missing),
-                hint=f"ask for the role admin in it; kubectl --context {kube.access.context} auth can-i --list "
-                f"-n {kube.namespace}",
+                hint=f"ask for the role admin in it; kubectl auth can-i --list -n {kube.namespace}",
             )
 
     def _make_namespace(self) -> None:

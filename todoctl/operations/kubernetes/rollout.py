@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from todoctl.adapters.helm import Object
-from todoctl.adapters.kube.api import Kube, UnreachableError
+from todoctl.adapters.kube.answers import UnreachableError
+from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.kube.kinds import DEPLOYMENTS, JOBS, PODS, REPLICA_SETS, STATEFUL_SETS
 from todoctl.core.manifests import migration_job
 from todoctl.core.pod_trouble import CRASH_LOOP, trouble

@@ -13,7 +13,8 @@ from typing import Any
 from todoctl.adapters import postgres
 from todoctl.adapters.helm import Release as Revision
 from todoctl.adapters.kafka import client
-from todoctl.adapters.kube.api import ForbiddenError, Kube, Object
+from todoctl.adapters.kube.answers import ForbiddenError
+from todoctl.adapters.kube.api import Kube, Object
 from todoctl.adapters.kube.kinds import SECRETS
 from todoctl.core.parts import OPERATOR_ROLE, Kind
 from todoctl.core.releases import deployed, pending, to_go_back_to

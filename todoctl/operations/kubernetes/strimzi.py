@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from todoctl.adapters.kube.api import ForbiddenError, Kube, Object
+from todoctl.adapters.kube.answers import ForbiddenError
+from todoctl.adapters.kube.api import Kube, Object
 from todoctl.adapters.kube.kinds import PODS, Kind
 from todoctl.core.cluster_values import Strimzi
 from todoctl.core.pod_trouble import is_ready

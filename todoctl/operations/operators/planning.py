@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from todoctl.adapters.helm import Release, Upgrade
-from todoctl.adapters.kube.api import KubeError
+from todoctl.adapters.kube.answers import KubeError
 from todoctl.adapters.kube.kinds import DEFINITIONS, NODES, PODS, Kind
 from todoctl.adapters.operator_charts import ChartFolder
 from todoctl.core import cluster_checks

@@ -102,18 +102,14 @@ def connected(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
             f"operators live in clusters; {settings.name!r} is an environment of processes on this machine",
             hint="todoctl env list; todoctl -e NAME install …",
         )
-    if not environment.context:
-        raise UsageError(
-            f"the environment {settings.name!r} names no context, and the one that kubectl used last is never taken",
-            hint=f'add context = "…" to [environments.{settings.name}] in todoctl.toml; kubectl config get-contexts',
-        )
-    found = access(environ, environment.context, hint=settings.brings_context)
+    context = settings.require_context()
+    found = access(environ, context, hint=settings.brings_context)
     program = tools.find("helm", settings.cache, environ=environ)
     if program is None:
         raise MissingError("helm is not on this machine", hint="todoctl tools install helm")
     with Kube(found, environment.namespace or "default") as kube:
         kube.version()
-        yield kube, Helm(program.path, environment.context)
+        yield kube, Helm(program.path, context)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from todoctl.adapters.helm import Release
-from todoctl.adapters.kube.api import KubeError
+from todoctl.adapters.kube.answers import KubeError
 from todoctl.adapters.kube.kinds import DEFINITIONS, NAMESPACES, Kind
 from todoctl.core import cluster_checks
 from todoctl.core.operators import INJECTED, Operator

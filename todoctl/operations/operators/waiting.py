@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from todoctl.adapters.kube.api import ForbiddenError, Kube, KubeError, UnreachableError
+from todoctl.adapters.kube.answers import ForbiddenError, KubeError, UnreachableError
+from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.kube.kinds import DEFINITIONS, PODS, REPLICA_SETS, Kind
 from todoctl.core import pod_trouble
 from todoctl.core.operators import Probe
