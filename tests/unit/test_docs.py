@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 import todoctl
 from todoctl import cli, errors, settings
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 COMMANDS_PAGE = DOCS / "commands.md"
 QUICKSTART = DOCS / "quickstart.md"
-MINIKUBE = DOCS / "minikube.md"
+MINIKUBE, CLOUD = DOCS / "minikube.md", DOCS / "cloud.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
 PAGES = sorted([*DOCS.rglob("*.md"), CHANGELOG, ROOT / "README.md"])
 
@@ -99,7 +100,7 @@ def quoted_commands(path: Path) -> list[str]:
     return sorted({line for line in typed if line.startswith("todoctl ")})
 
 
-@pytest.mark.parametrize("line", [*quoted_commands(QUICKSTART), *quoted_commands(MINIKUBE)])
+@pytest.mark.parametrize("line", [line for page in (QUICKSTART, MINIKUBE, CLOUD) for line in quoted_commands(page)])
 def test_the_guides_show_commands_that_exist(line: str) -> None:
     """Each command line of a guide is one that todoctl accepts, with these options and arguments."""
     command: Any = typer.main.get_command(cli.app)
@@ -107,6 +108,14 @@ def test_the_guides_show_commands_that_exist(line: str) -> None:
     while hasattr(command, "commands"):
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
         context = command.make_context(name, rest, parent=context)
+
+
+def test_the_cloud_guide_names_every_secret() -> None:
+    """The Secrets that the chart reads there, each with its name."""
+    secrets = yaml.safe_load(read(ROOT / "chart" / "values.yaml"))["kubernetes"]["secrets"]
+    # The administrator's is for the development database only.
+    names = {item["name"] for item in secrets.values()} - {"todo-postgresql"}
+    assert [name for name in names if f"`{name}`" not in read(CLOUD)] == []
 
 
 @pytest.mark.parametrize("words", re.findall(r"^### .*?`([^`]+)`", read(QUICKSTART), re.MULTILINE))
