@@ -52,6 +52,10 @@ def _run() -> None:
         from todoctl.cli import app
 
         app(prog_name="todoctl")
+    except KeyboardInterrupt:
+        # Imports take a moment, and who interrupts them gets no other answer than later.
+        sys.stderr.write("✗ interrupted\n")
+        sys.exit(130)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:

@@ -225,10 +225,10 @@ def test_a_killed_first_release_is_removed_by_unlock(place: Place) -> None:
 
 def test_an_interrupted_deploy_goes_back(place: Place) -> None:
     """Ctrl-C: exit 130, after what ran before runs again."""
-    before = place.running()
+    before, pods = place.running(), _names(place, "recurring")
     place.change(kubernetes__workloads__recurring__env={"LOG_LEVEL": "debug"})
     with place.interrupted("deploy", by=signal.SIGINT) as process:
-        until(lambda: len(place.pods("recurring")) > 1, "a new pod beside the old one", seconds=120)
+        until(lambda: _names(place, "recurring") - pods, "a new pod beside the old one", seconds=120)
     assert process.returncode == 130
     assert [item["state"] for item in place.history()][-2:] == ["failed", "deployed"]
     assert place.running()["returns_to"] == before["revision"]
@@ -273,3 +273,7 @@ def _pending(place: Place, what: str) -> list[dict[str, Any]]:
 
 def _deployments(place: Place) -> list[dict[str, Any]]:
     return list(place.cluster.get("--namespace", place.namespace, "deployments")["items"])
+
+
+def _names(place: Place, component: str) -> set[str]:
+    return {pod["metadata"]["name"] for pod in place.pods(component)}

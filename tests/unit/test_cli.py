@@ -109,6 +109,18 @@ CODES = [
     (["env", "list"], 0, ""),
 ]
 
+_INTERRUPTED_IMPORT = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["todoctl", "status"]
+from todoctl.__main__ import main
+main()
+"""
+
 
 @pytest.mark.parametrize(("arguments", "code", "said"), CODES, ids=[" ".join(row[0]) for row in CODES])
 def test_exit_codes_and_messages(todoctl: Program, arguments: list[str], code: int, said: str) -> None:
@@ -422,6 +434,12 @@ def test_an_interrupt_ends_with_130(todoctl: Program) -> None:
         process.send_signal(signal.SIGINT)
         until(lambda: process.poll() is not None, "the command ended")
         assert (process.returncode, process.stderr.read()) == (130, "✗ interrupted\n")
+
+
+def test_an_interrupt_before_the_command_is_known_ends_with_130(todoctl: Program) -> None:
+    """Ctrl-C while the program is still being imported: no traceback, the same answer."""
+    ended = todoctl.run_python(_INTERRUPTED_IMPORT)
+    assert (ended.code, ended.err) == (130, "✗ interrupted\n")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
