@@ -157,7 +157,7 @@ def test_a_refused_password_is_said_and_not_shown(ada: Program) -> None:
         refused = program.run("-e", "there", "topics", "list")
         assert refused.code == 1
         assert "uthentication failed" in refused.err
-        assert "next: todoctl env show" in refused.err
+        assert "next: todoctl -e there env show" in refused.err
         assert "not-her-password" not in refused.err
 
 
