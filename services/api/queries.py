@@ -15,9 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.api.models import Change, Task, UserSeq
 from services.api.schemas import ChangePage, ChangeView, TaskPage, TaskQuery, TaskView
 
-# However many of all rows are one user's, no plan reads through everybody's; and each question is planned with its own
-# values: a plan that is good for the few tasks of most users is bad for somebody's hundred thousand.
-PLANNING = "-c enable_seqscan=off -c plan_cache_mode=force_custom_plan"
+# However many of all rows are one user's, no plan reads through everybody's.
+PLANNING = "-c enable_seqscan=off"
 
 _VIEW = tuple(getattr(Task, name) for name in TaskView.model_fields)
 _VIEWS = TypeAdapter(list[TaskView])
