@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from todoctl import screen
-from todoctl.commands import context
+from todoctl.commands import context, timeouts
 from todoctl.errors import DifferenceError
 from todoctl.operations.local import state
 from todoctl.screen import Output
@@ -15,7 +15,9 @@ from todoctl.screen import Output
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 _OUTPUT = Annotated[Output, typer.Option("-o", "--output", help="How to write the result.")]
-_TIMEOUT = Annotated[float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long the migration may take.")]
+_TIMEOUT = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, max=timeouts.LONGEST, help="How long the migration may take.")
+]
 
 
 @app.callback()

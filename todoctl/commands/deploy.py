@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from todoctl import screen
-from todoctl.commands import context
+from todoctl.commands import context, timeouts
 from todoctl.core.releases import Strategy
 from todoctl.screen import Output
 
@@ -34,9 +34,7 @@ def main(
         typer.Option("-f", "--values", metavar="FILE", help="Values on top, such as the digests of images push."),
     ] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the release.")] = Output.table,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long one part may take to be ready.")
-    ] = 120,
+    timeout: timeouts.OF_ONE_PART = 120,
 ) -> None:
     """Make a release of the code and values at hand and switch to it, service by service.
 

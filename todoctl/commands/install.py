@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from todoctl import screen
-from todoctl.commands import context
+from todoctl.commands import context, timeouts
 from todoctl.core.operators import OPERATORS, Source, merged
 from todoctl.errors import UsageError
 from todoctl.screen import Output
@@ -58,9 +58,7 @@ def main(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to --take-over and --unlock without being asked.")] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the plan.")] = Output.table,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long all of it may take.")
-    ] = 600,
+    timeout: timeouts.OF_ALL = 600,
 ) -> None:
     """Install or upgrade an operator in the environment's cluster, and prove that it works.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from todoctl import screen
-from todoctl.commands import context
+from todoctl.commands import context, timeouts
 from todoctl.operations.local import running
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -17,9 +17,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def main(
     ctx: typer.Context,
     services: Annotated[list[str], typer.Argument(metavar="SERVICE", help="Services to restart.")],
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long one part may take to be ready.")
-    ] = 60,
+    timeout: timeouts.OF_ONE_PART = 60,
 ) -> None:
     """Restart services with their sidecars, after an edit of their code for instance.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from todoctl import screen
-from todoctl.commands import context
+from todoctl.commands import context, timeouts
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -30,9 +30,7 @@ def main(
     smoke: Annotated[bool, typer.Option(help="End with `todoctl smoke`; a broken chain is a failed release.")] = True,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to --force without being asked.")] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the release.")] = Output.table,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long one part may take to be ready.")
-    ] = 120,
+    timeout: timeouts.OF_ONE_PART = 120,
 ) -> None:
     """Go back to an earlier release, when it can live with what there is now.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from todoctl.commands import context
+from todoctl.commands import context, timeouts
 from todoctl.screen import Output
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -17,7 +17,7 @@ def main(
     ctx: typer.Context,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the timeline.")] = Output.table,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long the whole chain may take.")
+        float, typer.Option(metavar="SECONDS", min=1, max=timeouts.LONGEST, help="How long the whole chain may take.")
     ] = 30,
 ) -> None:
     """Play the main job through the public API and show its timeline.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from todoctl import screen
-from todoctl.commands import context
+from todoctl.commands import context, timeouts
 from todoctl.core.operators import OPERATORS
 from todoctl.screen import Output
 
@@ -30,9 +30,7 @@ def main(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree without being asked.")] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to write the plan.")] = Output.table,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long all of it may take.")
-    ] = 300,
+    timeout: timeouts.OF_ALL = 300,
 ) -> None:
     """Remove an operator from the environment's cluster, when nothing there depends on it.
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from todoctl import screen
-from todoctl.commands import context
+from todoctl.commands import context, timeouts
 from todoctl.core.releases import deployed
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -16,9 +14,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def main(
     ctx: typer.Context,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long one part may take to be ready.")
-    ] = 120,
+    timeout: timeouts.OF_ONE_PART = 120,
 ) -> None:
     """Repair a release whose deploy was killed: what ran before runs again.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from todoctl import screen
-from todoctl.commands import context
+from todoctl.commands import context, timeouts
 from todoctl.operations.lifecycle import Asked
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -34,9 +34,7 @@ def main(
             help="A folder or archive with the charts of Dapr and Strimzi, for a Minikube without a network.",
         ),
     ] = None,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, max=86400, help="How long one part may take to be ready.")
-    ] = 120,
+    timeout: timeouts.OF_ONE_PART = 120,
 ) -> None:
     """Bring the platform up and prove that it works.
 

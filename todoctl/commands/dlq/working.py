@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from todoctl import screen
+from todoctl.commands import timeouts
 from todoctl.commands.dlq import options
 from todoctl.commands.dlq.outcome import execute
 from todoctl.core.dlq import edits
@@ -101,7 +102,9 @@ def replay(
     ] = 20,
     wait: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0, max=86400, help="Wait so long for the consumers; 0 reports nothing."),
+        typer.Option(
+            metavar="SECONDS", min=0, max=timeouts.LONGEST, help="Wait so long for the consumers; 0 reports nothing."
+        ),
     ] = 30,
     accept_changes: Annotated[bool, typer.Option("--accept-changes", help="Take a plan that was edited.")] = False,
     take_over: options.TAKE_OVER = False,
