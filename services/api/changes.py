@@ -1,13 +1,15 @@
-"""What one write says to the world: its change row and its events, ready for the outbox."""
+"""What one write says to the world: its change and its events, ready to be stored."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from services.api.fields import format_duration
-from services.api.models import Change, Outbox, Task
+from services.api.models import Task
+from services.api.store import Row
 from todoctl.core.events import (
     TASK_EVENTS,
     TASK_UPDATES,
@@ -58,21 +60,26 @@ def snapshot(task: Task) -> TaskSnapshot:
     )
 
 
-def change_row(task: Task, cause: Cause) -> Change:
-    """The row that a client which catches up will read."""
-    return Change(
-        user_id=task.user_id,
-        user_seq=cause.user_seq,
-        task_id=task.id,
-        version=task.version,
-        event_type=cause.event_type,
-        changed=list(cause.changed),
-        occurred_at=cause.occurred_at,
-    )
+def told(task: Task, cause: Cause) -> Row:
+    """The parameters of `store.tell`: what clients that catch up will read, and an event for each topic that hears."""
+    events = [
+        {"topic": topic, "envelope": to_cloud_event(event, source=SOURCE)}
+        for topic, event in _events(task, cause).items()
+    ]
+    return {
+        "user_id": task.user_id,
+        "user_seq": cause.user_seq,
+        "task_id": task.id,
+        "version": task.version,
+        "event_type": cause.event_type,
+        "changed": list(cause.changed),
+        "occurred_at": cause.occurred_at,
+        "key": partition_key(task.user_id),
+        "events": json.dumps(events),
+    }
 
 
-def outbox_rows(task: Task, cause: Cause) -> list[Outbox]:
-    """One entry for each topic that hears of the change."""
+def _events(task: Task, cause: Cause) -> dict[str, Event]:
     common: dict[str, Any] = {
         "user_id": task.user_id,
         "task_id": task.id,
@@ -82,22 +89,10 @@ def outbox_rows(task: Task, cause: Cause) -> list[Outbox]:
         "correlation_id": cause.correlation_id,
         "payload": TaskChange(task=snapshot(task), changed=cause.changed),
     }
-    return [
-        _outbox_row(TASK_EVENTS, TaskEvent(event_type=cause.event_type, **common)),
-        _outbox_row(TASK_UPDATES, TaskUpdateEvent(event_type="task.sync", **common)),
-    ]
-
-
-def _outbox_row(topic: str, event: Event) -> Outbox:
-    return Outbox(
-        user_id=event.user_id,
-        user_seq=event.user_seq,
-        topic=topic,
-        key=partition_key(event.user_id),
-        event_id=event.event_id,
-        envelope=to_cloud_event(event, source=SOURCE),
-        created_at=event.occurred_at,
-    )
+    return {
+        TASK_EVENTS: TaskEvent(event_type=cause.event_type, **common),
+        TASK_UPDATES: TaskUpdateEvent(event_type="task.sync", **common),
+    }
 
 
 def _series(task: Task) -> SeriesSnapshot | None:

@@ -9,9 +9,10 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.api import handlers, store
-from services.api.changes import Cause, EventType, change_row, outbox_rows
-from services.api.models import IdempotencyKey, Task
+from services.api.changes import Cause, EventType, told
+from services.api.models import Task
 from services.api.schemas import NewTask, NextOccurrence, TaskView
+from services.api.store import Kept, Row
 from services.common.database import Database
 from services.common.problems import Problem, field_problem
 
@@ -119,12 +120,12 @@ class Writer:
         await session.flush()
         if written.changed:
             cause = Cause(written.event_type, written.changed, user_seq, now, ticket.correlation_id)
-            session.add_all([change_row(written.task, cause), *outbox_rows(written.task, cause)])
+            await store.tell(session, told(written.task, cause))
         else:
             await store.give_back_seq(session, ticket.user_id)
         answer = _answer(written)
         if ticket.key is not None:
-            session.add(_kept(ticket, answer, now))
+            await store.keep_answer(session, _kept(ticket, answer, now))
         return answer
 
 
@@ -150,19 +151,19 @@ def _answer(written: _Written) -> Answer:
     return Answer(written.status, body, written.task.version, outcome, reminds_at)
 
 
-def _kept(ticket: Ticket, answer: Answer, now: datetime) -> IdempotencyKey:
-    return IdempotencyKey(
-        user_id=ticket.user_id,
-        key=ticket.key,
-        request_hash=ticket.digest,
-        status=answer.status,
-        response=answer.body,
-        version=answer.version,
-        created_at=now,
-    )
+def _kept(ticket: Ticket, answer: Answer, now: datetime) -> Row:
+    return {
+        "user_id": ticket.user_id,
+        "key": ticket.key,
+        "request_hash": ticket.digest,
+        "status": answer.status,
+        "response": answer.body,
+        "version": answer.version,
+        "created_at": now,
+    }
 
 
-def _replay(kept: IdempotencyKey, ticket: Ticket) -> Answer:
+def _replay(kept: Kept, ticket: Ticket) -> Answer:
     if kept.request_hash != ticket.digest:
         raise Problem(422, "idempotency_key_reused", "this Idempotency-Key was used for another request")
     return Answer(kept.status, kept.response, kept.version, "replayed")

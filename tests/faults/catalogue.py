@@ -25,7 +25,7 @@ FAULTS = (
     Fault(
         "api does not keep the answer to an idempotency key",
         "services/api/writes.py",
-        (("            session.add(_kept(ticket, answer, now))\n", "            _kept(ticket, answer, now)\n"),),
+        (("            await store.keep_answer(session, _kept(ticket, answer, now))\n", ""),),
         "api/test_idempotency.py::test_a_repeated_request_gets_the_same_answer_and_has_no_effect",
     ),
     Fault(
@@ -38,13 +38,14 @@ FAULTS = (
         "api writes its outbox in a transaction of its own",
         "services/api/writes.py",
         (
-            ("*outbox_rows(written.task, cause)])", "])\n            self._owed = outbox_rows(written.task, cause)"),
+            ("await store.tell(session, told(written.task, cause))", "self._owed = told(written.task, cause)"),
             (
                 "                answer = await self._decide_once(session, ticket, decide)\n",
-                """                self._owed = []
+                """                self._owed = {}
                 answer = await self._decide_once(session, ticket, decide)
             async with self._database.transaction() as session:
-                session.add_all(self._owed)
+                if self._owed:
+                    await store.tell(session, self._owed)
 """,
             ),
         ),
