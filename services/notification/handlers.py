@@ -113,15 +113,15 @@ class Mailer:
         account = await self._neighbours.account()
         message_id = message_id_of(event, sender_domain(account.sender))
         claimed = new_intent(self._token, origin, message_id, self._clock())
-        _, to = await asyncio.gather(self._store.claim(key, claimed, etag), self._neighbours.recipient(event.user_id))
+        # While the whole batch is at this point; just before DATA only as many mails are as there are connections.
+        ours, to = await asyncio.gather(
+            self._store.claim(key, claimed, etag), self._neighbours.recipient(event.user_id)
+        )
         started = False
 
         async def last_check() -> bool:
             nonlocal started
-            is_current, ours = await asyncio.gather(
-                self._neighbours.is_current(event), self._store.etag_of(key, claimed)
-            )
-            if not is_current:
+            if not await self._neighbours.is_current(event):
                 return False
             await self._store.exchange(key, claimed.moved("handing-over", self._clock()), ours)
             started = True

@@ -26,9 +26,6 @@ from tests.live.users import User, register
 from tests.program import Ended
 from todoctl.core.dead_letters import DeadLetter, Origin, to_cloud_event
 
-# Each release starts the services again, which takes minutes in all.
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ("auth", "api", "recurring")  # services of the small platform: each deploy starts every one of them
 HEALTH = "services/common/webapp.py"

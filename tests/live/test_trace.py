@@ -22,8 +22,6 @@ from tests.program import Ended
 from todoctl.adapters.processes import supervisor
 from todoctl.core.site import Folders
 
-pytestmark = pytest.mark.slow
-
 
 def trace(platform: Platform, subject: object, *options: str) -> Ended:
     """The command, finished."""

@@ -19,8 +19,6 @@ from todoctl.core.topics import partition_of
 from todoctl.core.trace import Seen
 from todoctl.operations.trace_topics import Topics
 
-pytestmark = pytest.mark.slow
-
 VALUES = chart_values()
 PARTITIONS = VALUES.topics[TASK_EVENTS].partitions
 RECORDS = 1_000_000

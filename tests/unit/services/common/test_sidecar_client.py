@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from datetime import datetime, timedelta, timezone
 
 import httpx
@@ -167,6 +168,28 @@ async def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.Monke
     async with server, Sidecar(http_port=server.sockets[0].getsockname()[1], api_token="t").opened() as real:
         assert await real.is_ready()
     assert asked == ["GET /v1.0/healthz/outbound HTTP/1.1"]
+
+
+async def test_a_call_searches_for_no_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpx tries imports in each call; one that is not there is searched for in all folders, each time."""
+    searched: list[str] = []
+
+    class Watcher:
+        def find_spec(self, name: str, *_: object) -> None:
+            searched.append(name)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, Sidecar(http_port=server.sockets[0].getsockname()[1], api_token="t").opened() as real:
+        assert await real.is_ready()
+        monkeypatch.setattr("sys.meta_path", [Watcher(), *sys.meta_path])
+        assert await real.is_ready()
+    assert searched == []
 
 
 async def test_an_answer_that_is_no_json() -> None:
