@@ -288,7 +288,7 @@ class TestEnd:
     def test_centuries_late_is_answered_at_once(self, frequency: str, basis: str) -> None:
         """8,000 years late takes no longer than a day late."""
         repeat = rule(frequency, basis=basis)
-        begin = time.perf_counter()
+        begin = time.process_time()
         for _ in range(100):
             assert follow(repeat, "2000-01-31T09:00", "Europe/Berlin", at="9990-06-30T00:00")
-        assert time.perf_counter() - begin < 1
+        assert time.process_time() - begin < 1
