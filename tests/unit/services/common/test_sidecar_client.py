@@ -171,7 +171,7 @@ async def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.Monke
 
 
 async def test_a_call_searches_for_no_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """httpx tries imports in each call; one that is not there is searched for in all folders, each time."""
+    """A call of httpx tries imports; one that is not there is searched for in all folders, each time."""
     searched: list[str] = []
 
     class Watcher:
