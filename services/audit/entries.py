@@ -68,17 +68,21 @@ class Entry(NamedTuple):
 
 def event_entry(delivery: Delivery) -> Entry:
     """The entry of an event; raises a PermanentError when the record is none."""
-    topic = delivery.origin.topic
-    event: AnyEvent | AnyPlainEvent
-    if plain := plain_event(delivery.value, topic):
-        event, occurred_at, details = plain
-    else:
-        envelope = read_envelope(delivery.value)
-        event = event_in(envelope, topic)
-        occurred_at, details = event.occurred_at, _text(envelope["data"])
+    plain = plain_event(delivery.value, delivery.origin.topic)
+    return model_entry(delivery) if plain is None else _event_entry(delivery.origin, *plain)
+
+
+def model_entry(delivery: Delivery) -> Entry:
+    """The same by the models alone, which take every event that there may be."""
+    envelope = read_envelope(delivery.value)
+    event = event_in(envelope, delivery.origin.topic)
+    return _event_entry(delivery.origin, event, event.occurred_at, _text(envelope["data"]))
+
+
+def _event_entry(origin: Origin, event: AnyEvent | AnyPlainEvent, occurred_at: datetime, details: str) -> Entry:
     reminder = event.payload if isinstance(event.payload, (ReminderDetail, PlainReminder)) else None
     return Entry(
-        *_place(delivery.origin),
+        *_place(origin),
         event_id=event.event_id,
         action_type=event.event_type,
         resource_type="reminder" if reminder else "task",

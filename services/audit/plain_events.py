@@ -24,7 +24,9 @@ class _Shape(Struct, forbid_unknown_fields=True, gc=False):
     pass
 
 
-class _Series(_Shape):
+class PlainSeries(_Shape):
+    """Where a task stands in its series."""
+
     series_id: _Id
     rule: dict[str, str | _Small | bool | list[str] | None]
     zone: str
@@ -33,7 +35,9 @@ class _Series(_Shape):
     index: Annotated[int, Meta(ge=1, lt=2**31)]
 
 
-class _Task(_Shape):
+class PlainTask(_Shape):
+    """A task after a change."""
+
     id: _Id
     user_id: _Id
     title: str
@@ -47,18 +51,22 @@ class _Task(_Shape):
     due_date: _Aware | None = None
     reminder_offset: str | None = None
     parent_task_id: _Id | None = None
-    series: _Series | None = None
+    series: PlainSeries | None = None
     completed_at: _Aware | None = None
 
     def moments(self) -> tuple[datetime | None, ...]:
+        """All its times with a zone."""
         return self.created_at, self.updated_at, self.due_date, self.completed_at
 
 
-class _Change(_Shape):
-    task: _Task
+class PlainChange(_Shape):
+    """The payload of everything that happens to tasks."""
+
+    task: PlainTask
     changed: list[str] = []
 
     def moments(self) -> tuple[datetime | None, ...]:
+        """All its times with a zone."""
         return self.task.moments()
 
 
@@ -74,6 +82,7 @@ class PlainReminder(_Shape):
     reason: str | None = None
 
     def moments(self) -> tuple[datetime | None, ...]:
+        """All its times with a zone."""
         return self.trigger_at, self.due_date
 
 
@@ -89,19 +98,25 @@ class _Event(_Shape):
     correlation_id: str
 
 
-class _TaskEvent(_Event):
+class PlainTaskEvent(_Event):
+    """Something happened to a task."""
+
     event_type: Literal["task.created", "task.updated", "task.completed", "task.reopened", "task.deleted"]
-    payload: _Change
+    payload: PlainChange
 
 
-class _ReminderEvent(_Event):
+class PlainReminderEvent(_Event):
+    """A reminder is due, or what came of it."""
+
     event_type: Literal["reminder.due", "reminder.sent", "reminder.failed", "reminder.unknown"]
     payload: PlainReminder
 
 
-class _TaskUpdateEvent(_Event):
+class PlainTaskUpdateEvent(_Event):
+    """A task's new state."""
+
     event_type: Literal["task.sync"]
-    payload: _Change
+    payload: PlainChange
 
 
 class _Envelope(_Shape):
@@ -122,7 +137,7 @@ class _Envelope(_Shape):
     tracestate: str = ""
 
 
-AnyPlainEvent = _TaskEvent | _ReminderEvent | _TaskUpdateEvent
+AnyPlainEvent = PlainTaskEvent | PlainReminderEvent | PlainTaskUpdateEvent
 
 
 class PlainEvent(NamedTuple):
@@ -135,9 +150,9 @@ class PlainEvent(NamedTuple):
 
 _ENVELOPE = json.Decoder(_Envelope)
 _EVENTS: dict[str, json.Decoder[Any]] = {
-    TASK_EVENTS: json.Decoder(_TaskEvent),
-    REMINDERS: json.Decoder(_ReminderEvent),
-    TASK_UPDATES: json.Decoder(_TaskUpdateEvent),
+    TASK_EVENTS: json.Decoder(PlainTaskEvent),
+    REMINDERS: json.Decoder(PlainReminderEvent),
+    TASK_UPDATES: json.Decoder(PlainTaskUpdateEvent),
 }
 
 
