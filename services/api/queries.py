@@ -52,8 +52,8 @@ async def page(session: AsyncSession, user_id: int, query: TaskQuery) -> TaskPag
     # A page at once and as dicts: row by row, from attributes, the model takes four times as long.
     items = _VIEWS.validate_python([dict(zip(TaskView.model_fields, row, strict=True)) for row in rows])
     total = query.offset + len(items)
-    # A page that is not full is the last one; an empty one may lie far behind it.
-    if len(items) in {0, query.limit}:
+    # A page that is not full is the last one; an empty one may lie far behind it, unless it is the first.
+    if len(items) == query.limit or (query.offset and not items):
         total = (await session.execute(total_statement(query), values)).scalar_one()
     return TaskPage(items=items, total=total, offset=query.offset, limit=query.limit)
 

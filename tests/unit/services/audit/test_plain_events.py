@@ -119,6 +119,7 @@ def test_bytes_changed_anywhere_are_taken_as_the_models_take_them(place: int, cu
     _assert_as_by_the_models(value[:start] + put + value[start + cut :], "task-events")
 
 
+@settings(deadline=None)
 @given(value=generated_records())
 def test_anything_at_all_is_taken_as_the_models_take_it(value: bytes) -> None:
     """Noise, and JSON of any shape."""
