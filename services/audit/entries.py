@@ -8,12 +8,12 @@ from uuid import UUID, uuid5
 
 from pydantic_core import to_json
 
+from services.audit.plain_events import AnyPlainEvent, PlainReminder, plain_event
 from services.common.delivery import LARGEST_ID, AnyEvent, Delivery, event_in, read_envelope
 from services.common.letters import clean, hints, record_id
-from services.common.verdicts import InvalidEventError
 from todoctl.core.audit_chain import Plain, plain_moment
 from todoctl.core.dead_letters import DeadLetter, Origin
-from todoctl.core.events import ReminderEvent
+from todoctl.core.events import ReminderDetail
 
 # A record that came without a place has its own chain.
 NO_PARTITION = -1
@@ -68,21 +68,31 @@ class Entry(NamedTuple):
 
 def event_entry(delivery: Delivery) -> Entry:
     """The entry of an event; raises a PermanentError when the record is none."""
+    plain = plain_event(delivery.value, delivery.origin.topic)
+    return model_entry(delivery) if plain is None else _event_entry(delivery.origin, *plain)
+
+
+def model_entry(delivery: Delivery) -> Entry:
+    """The same by the models alone, which take every event that there may be."""
     envelope = read_envelope(delivery.value)
     event = event_in(envelope, delivery.origin.topic)
-    resource_type, resource_id = _resource(event)
+    return _event_entry(delivery.origin, event, event.occurred_at, _text(envelope["data"]))
+
+
+def _event_entry(origin: Origin, event: AnyEvent | AnyPlainEvent, occurred_at: datetime, details: str) -> Entry:
+    reminder = event.payload if isinstance(event.payload, (ReminderDetail, PlainReminder)) else None
     return Entry(
-        *_place(delivery.origin),
+        *_place(origin),
         event_id=event.event_id,
         action_type=event.event_type,
-        resource_type=resource_type,
-        timestamp=event.occurred_at,
-        resource_id=resource_id,
+        resource_type="reminder" if reminder else "task",
+        timestamp=occurred_at,
+        resource_id=reminder.reminder_id if reminder else event.task_id,
         user_id=event.user_id,
         user_seq=event.user_seq,
         version=event.version,
         correlation_id=clean(event.correlation_id, _LONGEST_WORD),
-        details=_text(envelope["data"]),
+        details=details,
     )
 
 
@@ -117,15 +127,6 @@ def _raw_entry(delivery: Delivery, now: datetime) -> Entry:
         timestamp=_moment(written) or now,
         raw=delivery.value,
     )
-
-
-def _resource(event: AnyEvent) -> tuple[str, int]:
-    if not isinstance(event, ReminderEvent):
-        return "task", event.task_id
-    reminder = event.payload.reminder_id
-    if _identity(reminder) is None:
-        raise InvalidEventError("payload.reminder_id: out of range")
-    return "reminder", reminder
 
 
 def _place(origin: Origin) -> tuple[str, int, int | None, str | None]:

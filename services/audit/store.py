@@ -1,43 +1,27 @@
-"""The audit log in PostgreSQL: appends to the hash chains, and the pages of a query."""
+"""The audit log in PostgreSQL: what is delivered at the same time is appended together, and each delivery answered alone."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime
-from itertools import groupby
-from typing import Any
-from uuid import UUID
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import psycopg
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.audit.chains import Chain, Link, extend
 from services.audit.entries import Entry
 from services.common.breaker import Clock
 from services.common.database import Database, DatabaseUnavailable
-from todoctl.core.audit_chain import CHAINED_COLUMNS, GENESIS, Head, plain_moment, values_hash
+from services.common.together import Together
 
-Chain = tuple[str, int]
+Batch = Sequence[Entry]
 
 # The same event in two partitions at once: the second try sees what the other one stored.
 _TRIES = 3
 
-_COLUMNS = (*CHAINED_COLUMNS, "previous_hash", "hash")
-_COPY = f"COPY audit.audit_logs ({', '.join(_COLUMNS)}) FROM STDIN"
-
-_LOCK_HEAD = text(
-    "SELECT chain_seq, hash FROM audit.chain_heads WHERE topic = :topic AND partition = :partition FOR UPDATE"
-)
-_NEW_HEAD = text(
-    "INSERT INTO audit.chain_heads (topic, partition, chain_seq, hash) VALUES (:topic, :partition, 0, :hash)"
-    " ON CONFLICT DO NOTHING"
-)
-_MOVE_HEAD = text(
-    "UPDATE audit.chain_heads SET chain_seq = :chain_seq, hash = :hash WHERE topic = :topic AND partition = :partition"
-)
-_KNOWN = text("SELECT event_id FROM audit.audit_logs WHERE topic = :topic AND event_id = ANY(:ids)")
+# Characters of details that are written together; a larger delivery is written alone.
+_LARGEST_GROUP = 4 * 1024 * 1024
 
 
 class AuditLog:
@@ -46,33 +30,56 @@ class AuditLog:
     def __init__(self, database: Database, *, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        # Nobody waits for company, but who comes while others are written goes in with the next.
+        self._together: Together[Batch, int] = Together(self._append_all, moment=0)
 
-    async def append(self, entries: Sequence[Entry]) -> int:
-        """Store the entries that are not stored yet, each chain in one transaction; gives how many were new.
+    async def append(self, entries: Batch) -> int:
+        """Store the entries that are not stored yet, in one transaction; gives how many were new.
 
         Raises:
             DatabaseUnavailable: the database is away, or not in a state to take anything.
         """
-        stored = 0
-        for chain, group in groupby(sorted(entries, key=_chain), key=_chain):
-            stored += await self._append(chain, list(group))
-        return stored
+        return await self._together.ask(entries)
 
-    async def _append(self, chain: Chain, entries: list[Entry]) -> int:
+    async def _append_all(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
+        answers: list[int | Exception] = []
+        for group in _groups(batches):
+            answers += await self._append_group(group)
+        return answers
+
+    async def _append_group(self, group: Sequence[Batch]) -> Sequence[int | Exception]:
+        if len(group) > 1:
+            # A record that the table refuses, a chain that another process holds: not the others' fault.
+            with suppress(Exception):
+                return await self._append(group)
+        return await asyncio.gather(*(self._append_alone(batch) for batch in group))
+
+    async def _append_alone(self, batch: Batch) -> int | Exception:
+        try:
+            [count] = await self._append([batch])
+        except Exception as error:  # noqa: BLE001 - given to the one who asked
+            return error
+        return count
+
+    async def _append(self, group: Sequence[Batch]) -> list[int]:
         for attempt in range(_TRIES):
             try:
-                async with self._transaction() as session:
-                    return await _extend(session, chain, entries, self._clock())
+                async with self._transaction() as link:
+                    stored = await extend(link, _by_chain(group), self._clock())
+                return _counts(group, stored)
             except psycopg.errors.UniqueViolation:
                 if attempt + 1 == _TRIES:
                     raise
         raise AssertionError("unreachable")
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncSession]:
+    async def _transaction(self) -> AsyncIterator[Link]:
         try:
             async with self._database.transaction() as session:
-                yield session
+                link = (await (await session.connection()).get_raw_connection()).driver_connection
+                if not isinstance(link, psycopg.AsyncConnection):
+                    raise TypeError(f"COPY needs a psycopg connection, not {type(link).__name__}")
+                yield link
         except (psycopg.Error, DBAPIError) as error:
             # A missing table, a read-only standby, a revoked right: none of it is the record's fault.
             if _is_about_the_data(error):
@@ -80,59 +87,37 @@ class AuditLog:
             raise DatabaseUnavailable(f"the audit log can't be written: {error}") from error
 
 
-async def _extend(session: AsyncSession, chain: Chain, entries: list[Entry], now: datetime) -> int:
-    head = await _locked_head(session, chain)
-    fresh = await _without_known(session, chain[0], entries)
-    if not fresh:
-        return 0
-    rows, end = _linked(head, fresh, now)
-    await _copy(session, rows)
-    place = {"topic": chain[0], "partition": chain[1]}
-    await session.execute(_MOVE_HEAD, {**place, "chain_seq": end.chain_seq, "hash": end.hash})
-    return len(rows)
+def _groups(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    """The batches in their order, as many at a time as are small enough together."""
+    group: list[Batch] = []
+    size = 0
+    for batch in batches:
+        more = sum(len(entry.details or entry.raw or "") for entry in batch)
+        if group and size + more > _LARGEST_GROUP:
+            yield group
+            group, size = [], 0
+        group.append(batch)
+        size += more
+    if group:
+        yield group
 
 
-async def _locked_head(session: AsyncSession, chain: Chain) -> Head:
-    place = {"topic": chain[0], "partition": chain[1]}
-    found = (await session.execute(_LOCK_HEAD, place)).one_or_none()
-    if found is None:
-        await session.execute(_NEW_HEAD, {**place, "hash": GENESIS})
-        found = (await session.execute(_LOCK_HEAD, place)).one()
-    return Head(chain_seq=found.chain_seq, hash=bytes(found.hash))
+def _by_chain(group: Sequence[Batch]) -> dict[Chain, list[Entry]]:
+    chains: dict[Chain, list[Entry]] = {}
+    for batch in group:
+        for entry in batch:
+            chains.setdefault((entry.topic, entry.partition), []).append(entry)
+    return chains
 
 
-async def _without_known(session: AsyncSession, topic: str, entries: list[Entry]) -> list[Entry]:
-    by_id: dict[UUID, Entry] = {}
-    for entry in entries:
-        by_id.setdefault(entry.event_id, entry)
-    known = set(await session.scalars(_KNOWN, {"topic": topic, "ids": list(by_id)}))
-    return [entry for event_id, entry in by_id.items() if event_id not in known]
-
-
-def _linked(head: Head, entries: list[Entry], now: datetime) -> tuple[list[list[Any]], Head]:
-    """The rows as COPY takes them, column by column, and where the chain ends with them."""
-    rows, recorded_at = [], plain_moment(now)
-    for entry in entries:
-        values = entry.plain(chain_seq=head.chain_seq + 1, recorded_at=recorded_at)
-        digest = values_hash(head.hash, values)
-        # What was hashed is what is stored, but for bytes, which are hashed as hexadecimal digits.
-        rows.append([*values[:-1], entry.raw, head.hash, digest])
-        head = Head(chain_seq=head.chain_seq + 1, hash=digest)
-    return rows, head
-
-
-async def _copy(session: AsyncSession, rows: list[list[Any]]) -> None:
-    link = await (await session.connection()).get_raw_connection()
-    driver = link.driver_connection
-    if not isinstance(driver, psycopg.AsyncConnection):
-        raise TypeError(f"COPY needs a psycopg connection, not {type(driver).__name__}")
-    async with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
-        for row in rows:
-            await copy.write_row(row)
-
-
-def _chain(entry: Entry) -> Chain:
-    return entry.topic, entry.partition
+def _counts(group: Sequence[Batch], stored: Sequence[Entry]) -> list[int]:
+    """How many of each batch are among `stored`; of the same event twice, the first one is."""
+    left, counts = {id(entry) for entry in stored}, []
+    for batch in group:
+        own = left.intersection(map(id, batch))
+        left -= own
+        counts.append(len(own))
+    return counts
 
 
 def _is_about_the_data(error: Exception) -> bool:

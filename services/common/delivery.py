@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from msgspec import DecodeError, Struct, json
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
@@ -34,6 +35,26 @@ LARGEST_ID = 2**63
 _PROBE = PROBE_TYPE.encode()
 
 
+class _Place(Struct, gc=False, rename="__{}".format):
+    key: str | None = None
+    partition: str | None = None
+    offset: str | None = None
+    timestamp: str | None = None
+
+
+class _Entry(Struct, gc=False, rename="camel"):
+    event: bytes
+    metadata: _Place
+    entry_id: str | None = None
+
+
+class _Bulk(Struct):
+    entries: list[_Entry]
+
+
+_BULK = json.Decoder(_Bulk)
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One record: its value, where it lay, and its entry in a bulk delivery."""
@@ -53,6 +74,16 @@ def read_single(body: bytes, headers: Mapping[str, str], topic: str) -> Delivery
 
 def read_bulk(body: bytes, topic: str) -> list[Delivery]:
     """The records in a bulk delivery; a body without entries is itself one record."""
+    try:
+        # All at once, base64 included: piece by piece, in Python, reading costs five times as much.
+        bulk = _BULK.decode(body)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_odd_bulk(body, topic)
+    return [_expected_entry(entry, topic) for entry in bulk.entries]
+
+
+def _read_odd_bulk(body: bytes, topic: str) -> list[Delivery]:
+    """The records in a bulk delivery that is not, or not in all its entries, as daprd writes it."""
     entries = _json_object(body).get("entries")
     if not isinstance(entries, list):
         return [Delivery(body, Origin(topic=topic))]
@@ -95,6 +126,18 @@ def read_envelope(value: bytes) -> dict[str, Any]:
     if not isinstance(envelope, dict):
         raise UnreadableRecordError(f"a JSON {type(envelope).__name__}, not an object")
     return envelope
+
+
+def _expected_entry(entry: _Entry, topic: str) -> Delivery:
+    place = entry.metadata
+    origin = Origin(
+        topic=topic,
+        partition=_number(place.partition),
+        offset=_number(place.offset),
+        key=None if place.key is None else _unescaped(place.key),
+        timestamp_ms=_number(place.timestamp),
+    )
+    return Delivery(entry.event, origin, entry.entry_id)
 
 
 def _entry(entry: Any, topic: str) -> Delivery:

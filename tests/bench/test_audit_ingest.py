@@ -8,7 +8,7 @@ import httpx
 import psycopg
 from psycopg.rows import TupleRow
 
-from services.audit.store import _COLUMNS, _COPY
+from services.audit.chains import COLUMNS, COPY
 from tests.bench.paired import compare
 from tests.bench.service import APP_TOKEN, service
 from tests.unit.services.postgres_server import TodoDatabase
@@ -69,7 +69,7 @@ async def _deliver(url: str, bodies: list[bytes]) -> None:
 
 
 def _rows(todo: TodoDatabase) -> list[TupleRow]:
-    columns = ", ".join("details::text" if name == "details" else name for name in _COLUMNS)
+    columns = ", ".join("details::text" if name == "details" else name for name in COLUMNS)
     with psycopg.connect(todo.admin_url) as link:
         return link.execute(f"SELECT {columns} FROM audit.audit_logs").fetchall()
 
@@ -78,6 +78,6 @@ def _copy(todo: TodoDatabase, rows: list[TupleRow]) -> None:
     """All rows in one transaction, into the emptied twin of the table, indexes and constraints included."""
     with psycopg.connect(todo.admin_url) as link:
         link.execute("TRUNCATE audit.plain")
-        with link.cursor().copy(_COPY.replace("audit.audit_logs", "audit.plain")) as copy:
+        with link.cursor().copy(COPY.replace("audit.audit_logs", "audit.plain")) as copy:
             for row in rows:
                 copy.write_row(row)

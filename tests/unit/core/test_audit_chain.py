@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from todoctl.core.audit_chain import CHAINED_COLUMNS, GENESIS, Broken, Head, row_hash, verify_chain
@@ -241,6 +241,7 @@ def test_text_cannot_move_between_columns(key: str, kind: str, key2: str, kind2:
     assert (row_hash(GENESIS, one) == row_hash(GENESIS, two)) == ((key, kind) == (key2, kind2))
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.none() | st.integers() | st.text() | st.uuids() | st.binary() | st.datetimes(timezones=st.just(UTC)),

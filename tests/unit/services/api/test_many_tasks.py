@@ -52,6 +52,41 @@ def test_no_plan_reads_rows_of_others(filled: TodoDatabase, crowd: Crowd, who: s
                     _assert_counted(link, statement, user)
 
 
+_WEEK = {"due_from": "2030-02-01T00:00:00Z", "due_to": "2030-02-08T00:00:00Z"}
+_YEAR = {"due_from": "2030-02-01T00:00:00Z", "due_to": "2031-02-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("who", ["heavy", "light"])
+@pytest.mark.parametrize("span", [_WEEK, _YEAR])
+@pytest.mark.parametrize("tags", [("home", "work"), ("work", "home", "garden"), ("home", "home"), ("passport", "home")])
+def test_a_task_must_have_all_of_the_tags(
+    filled: TodoDatabase, crowd: Crowd, who: str, span: dict[str, str], tags: tuple[str, ...]
+) -> None:
+    """However they are asked for, which depends on how long the range of due dates is."""
+    user = getattr(crowd, who)
+    expected = (
+        "SELECT count(*) FROM api.tasks WHERE user_id = %s AND status <> 'deleted' AND tags @> %s"
+        " AND due_date >= %s AND due_date < %s"
+    )
+    query = TaskQuery.model_validate({"tags": tags, **span})
+    with _as_api(filled) as link:
+        found = link.execute(_sql(queries.total_statement(query).params(queries.values_of(user, query)))).fetchone()
+        assert found == link.execute(expected, (user, list(tags), *span.values())).fetchone()
+
+
+def test_two_tags_within_a_week_are_looked_for_in_that_week(filled: TodoDatabase, crowd: Crowd) -> None:
+    """The planner would read all tasks with both tags: it takes tags of one user for independent of each other."""
+    within = "SELECT count(*) FROM api.tasks WHERE user_id = %s AND due_date >= %s AND due_date < %s"
+    query = TaskQuery.model_validate({"tags": ("home", "work"), **_WEEK})
+    values = queries.values_of(crowd.heavy, query)
+    with _as_api(filled) as link:
+        due = link.execute(within, (crowd.heavy, *_WEEK.values())).fetchone()
+        assert due is not None
+        for statement in (queries.page_statement(query), queries.total_statement(query)):
+            nodes = _nodes(_plan(link, statement.params(values), "ANALYZE, TIMING OFF, "))
+            assert max(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in nodes) <= due[0]
+
+
 def _assert_counted(link: psycopg.Connection[Any], statement: Any, user: int) -> None:
     """What the scans really came across is no more than the user has, and nothing of others was looked at again."""
     owned = link.execute("SELECT count(*) FROM api.tasks WHERE user_id = %s", (user,)).fetchone()
@@ -80,11 +115,15 @@ def _as_api(database: TodoDatabase) -> psycopg.Connection[Any]:
 
 
 def _plan(link: psycopg.Connection[Any], statement: Any, options: str = "") -> dict[str, Any]:
-    compiled = str(statement.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))  # type: ignore[no-untyped-call]
-    row = link.execute(f"EXPLAIN ({options}FORMAT JSON) {compiled.replace('%%', '%')}".encode()).fetchone()
+    row = link.execute(f"EXPLAIN ({options}FORMAT JSON) ".encode() + _sql(statement)).fetchone()
     assert row is not None
     plan: dict[str, Any] = row[0][0]["Plan"]
     return plan
+
+
+def _sql(statement: Any) -> bytes:
+    compiled = str(statement.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))  # type: ignore[no-untyped-call]
+    return compiled.replace("%%", "%").encode()
 
 
 def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from todoctl.core.dead_letters import Origin
 
 def entries(count: int, **changes: Any) -> list[Entry]:
     """Entries of different events of one partition."""
-    return [entry(offset=offset, user_seq=offset, **changes) for offset in range(1, count + 1)]
+    return [entry(**{"offset": offset, "user_seq": offset} | changes) for offset in range(1, count + 1)]
 
 
 @pytest.mark.parametrize("topic", EVENT_TOPICS)
@@ -147,18 +147,97 @@ async def test_a_transaction_killed_half_way_leaves_nothing(
 
 
 async def _kill_waiting_backend(todo: TodoDatabase) -> None:
+    await _waiting_backend(todo, "pg_terminate_backend(pid)")
+
+
+async def _waiting_backend(todo: TodoDatabase, what: str = "pid") -> None:
+    """Until an append waits for a lock; `what` is done to its backend."""
     async with (
         asyncio.timeout(10),
         await psycopg.AsyncConnection.connect(todo.admin_url, autocommit=True) as link,
     ):
         while True:
             found = await link.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE usename = 'audit' AND wait_event_type = 'Lock' AND datname = current_database()"
+                f"SELECT {what} FROM pg_stat_activity"
+                " WHERE usename = 'audit' AND wait_event_type = 'Lock' AND datname = current_database()".encode()
             )
             if await found.fetchall():
                 return
             await asyncio.sleep(0.01)
+
+
+# What is delivered while something else is written
+
+
+async def _append_at_once(log: AuditLog, todo: TodoDatabase, *batches: list[Entry]) -> list[int | BaseException]:
+    """What comes of batches that are all delivered while another one is being written."""
+    await log.append([entry(partition=9)])
+    async with await psycopg.AsyncConnection.connect(todo.admin_url) as holder:
+        await holder.execute("SELECT * FROM audit.chain_heads WHERE partition = 9 FOR UPDATE")
+        before = asyncio.create_task(log.append([entry(partition=9, offset=2)]))
+        await _waiting_backend(todo)
+        together = [asyncio.create_task(log.append(batch)) for batch in batches]
+        # The tasks run up to where they wait for their turn.
+        await asyncio.sleep(0)
+        await holder.rollback()
+        assert await before == 1
+        return await asyncio.gather(*together, return_exceptions=True)
+
+
+def _transactions(todo: TodoDatabase, *partitions: int) -> set[Any]:
+    with psycopg.connect(todo.admin_url) as link:
+        found = link.execute("SELECT xmin::text FROM audit.audit_logs WHERE partition = ANY(%s)", [list(partitions)])
+        return set(found.fetchall())
+
+
+async def test_waiting_deliveries_go_in_together(log: AuditLog, todo: TodoDatabase) -> None:
+    """In one transaction, each into its own chain, and each is told what was new in it."""
+    repeated = entries(3, partition=1)
+    batches = [entries(4), repeated, [repeated[1], *entries(2, partition=2)], entries(1, topic="reminders")]
+    assert await _append_at_once(log, todo, *batches) == [4, 3, 2, 1]
+    assert len(_transactions(todo, 0, 1, 2)) == 1
+    assert [len(rows(todo, partition=partition)) for partition in (0, 1, 2)] == [4, 3, 2]
+    for topic, partition in (("task-events", 0), ("task-events", 1), ("task-events", 2), ("reminders", 0)):
+        assert verify(todo, topic, partition) is None
+
+
+async def test_deliveries_of_one_partition_stay_in_their_order(log: AuditLog, todo: TodoDatabase) -> None:
+    """The second one follows the first in the chain."""
+    made = entries(9)
+    assert await _append_at_once(log, todo, made[:3], made[3:5], made[5:]) == [3, 2, 4]
+    assert [row["event_id"] for row in rows(todo)] == [one.event_id for one in made]
+    assert verify(todo) is None
+
+
+async def test_a_delivery_that_is_refused_fails_alone(log: AuditLog, todo: TodoDatabase) -> None:
+    """The others that came with it are stored."""
+    with psycopg.connect(todo.admin_url, autocommit=True) as link:
+        link.execute("ALTER TABLE audit.audit_logs ADD CHECK (record_offset <> 666)")
+    good, bad, other = entries(2), [entry(partition=1, offset=666)], entries(3, partition=2)
+    first, refused, third = await _append_at_once(log, todo, good, bad, other)
+    assert (first, third) == (2, 3)
+    assert isinstance(refused, psycopg.errors.CheckViolation)
+    assert [len(rows(todo, partition=partition)) for partition in (0, 1, 2)] == [2, 0, 3]
+    assert verify(todo) is None
+
+
+async def test_large_deliveries_are_not_put_together(log: AuditLog, todo: TodoDatabase) -> None:
+    """A transaction that takes too long is cut off, and would come again as long."""
+    large = [[made._replace(details=f'"{"x" * 3_000_000}"') for made in entries(1, partition=n)] for n in range(3)]
+    assert await _append_at_once(log, todo, *large) == [1, 1, 1]
+    assert len(_transactions(todo, 0, 1, 2)) == 3
+    assert [len(row["details"]) for row in rows(todo, partition=2)] == [3_000_002]
+    assert verify(todo, partition=2) is None
+
+
+async def test_details_are_stored_as_they_were_written(log: AuditLog, todo: TodoDatabase) -> None:
+    """Spaces, escapes, tabs and line ends: not a byte is another one."""
+    text = '{ "a" :\t"\\\\ \\" \\u0000 \\n ä 😀", "b":\r\n\n[1.10, 1e5, -0] }'.replace("\\t", "\t")
+    made = entry(correlation_id="\\N\ta\nb\r\\")._replace(details=text, record_key="\\.")
+    assert await log.append([made]) == 1
+    [row] = rows(todo)
+    assert (row["details"], row["correlation_id"], row["record_key"]) == (text, "\\N\ta\nb\r\\", "\\.")
+    assert verify(todo) is None
 
 
 async def test_a_database_killed_in_the_middle_loses_nothing(fragile: tuple[PostgresServer, TodoDatabase]) -> None:
