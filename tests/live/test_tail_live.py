@@ -66,6 +66,24 @@ def test_raw_is_exact_and_a_table_steers_no_terminal(kafka: KafkaServer, todoctl
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", table + rows.out)
 
 
+def test_an_outside_broker_is_read_without_the_rest_of_the_platform(kafka: KafkaServer, todoctl: Program) -> None:
+    """Who names the broker in todoctl.toml waits for neither the chart nor Kubernetes: half of the start would be that."""
+    topic = kafka.topic()
+    put(kafka, topic, {"value": b"v"})
+    code = """
+import sys
+from todoctl.__main__ import main
+try:
+    main()
+finally:
+    heavy = {"rich", "yaml", "httpx", "kubernetes", "todoctl.core.values", "todoctl.operations.kubernetes"}
+    sys.stderr.write(" ".join(sorted(heavy & set(sys.modules))))
+"""
+    ended = todoctl.run_python(code, "topics", "tail", topic, "-o", "raw")
+    assert (ended.code, ended.out) == (0, "v\n"), ended
+    assert ended.err.endswith("'\n"), ended.err
+
+
 def test_topics_are_merged_by_time(kafka: KafkaServer, todoctl: Program) -> None:
     """Records of two topics and all their partitions come in the order of their times."""
     one, two = kafka.topic("one", count=3), kafka.topic("two", count=2)

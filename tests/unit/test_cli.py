@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -290,6 +291,31 @@ finally:
     ended = todoctl.run_python(code, "--help")
     assert (ended.code, ended.err) == (0, "")
     assert "Exit codes:" in ended.out
+
+
+def test_one_command_of_a_group_imports_no_other(todoctl: Program) -> None:
+    """`topics tail` begins without what `topics apply` or `lag` need: charts, HTTP, Kubernetes, tables."""
+    code = """
+import sys
+from todoctl.__main__ import main
+try:
+    main()
+finally:
+    others = {f"todoctl.commands.topics.{name}" for name in ("apply", "lag", "listing", "produce")}
+    heavy = {"rich", "yaml", "httpx", "psutil", "kubernetes", "todoctl.core.values", "todoctl.adapters.chart"}
+    sys.stderr.write(" ".join(sorted((heavy | others) & set(sys.modules))))
+"""
+    ended = todoctl.run_python(code, "topics", "tail", "t", "-f", "-o", "json")
+    assert ended.code == 2
+    assert ended.err.splitlines() == ["✗ -o json is one array, which -f would never end", "  next: use -o jsonl"]
+
+
+def test_a_group_knows_its_commands_before_they_are_imported(todoctl: Program) -> None:
+    """Its help has them all, and a name that is nearly right gets a suggestion."""
+    listed = re.findall(r"^  (\w+) ", todoctl.inside("topics", "--help").out.partition("Commands:")[2], re.MULTILINE)
+    assert listed == ["list", "describe", "tail", "lag", "produce", "apply"]
+    mistyped = todoctl.inside("topics", "tial")
+    assert (mistyped.code, "Did you mean 'tail'?" in mistyped.err) == (2, True)
 
 
 @pytest.mark.parametrize("arguments", [["env", "list"], ["status"], ["--help"], ["frobnicate"]])

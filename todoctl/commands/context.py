@@ -14,13 +14,13 @@ import typer
 
 from todoctl import screen
 from todoctl import settings as settings_module
-from todoctl.core.releases import pending
-from todoctl.core.values import Values
 from todoctl.errors import RefusedError
 from todoctl.screen import Output
 from todoctl.settings import Settings
 
 if TYPE_CHECKING:
+    from todoctl.adapters.kafka.client import Broker
+    from todoctl.core.values import Values
     from todoctl.operations.lifecycle import Lifecycle
     from todoctl.operations.platform import Platform
     from todoctl.operations.releases import Change, Plan, Proof, Releases
@@ -68,6 +68,8 @@ def values(current: Settings) -> Values:
 
         document = Store(current.state).running().values
         if document is not None:
+            from todoctl.core.values import Values
+
             return Values.model_validate(document)
     return chart_values(current)
 
@@ -104,6 +106,16 @@ def platform(ctx: typer.Context) -> Platform:
         root.meta[_PLATFORM] = root.with_resource(opened(current, values(current)))
     found: Platform = root.meta[_PLATFORM]
     return found
+
+
+def broker(ctx: typer.Context) -> Broker:
+    """The broker of this call's environment; one that its own section describes, without the rest of the platform."""
+    current = settings(ctx)
+    if current.environment.kafka is None:
+        return platform(ctx).broker()
+    from todoctl.operations.kafka.outside import configured
+
+    return configured(current, current.environment.kafka, os.environ)
 
 
 @contextmanager
@@ -185,6 +197,8 @@ def proof(current: Settings) -> Proof:
 
 def carry_out(change: Change, current: Releases, prove: Proof | None) -> None:
     """Carry a release out and show how it goes; interrupted, what ran before runs again."""
+    from todoctl.core.releases import pending
+
     with screen.board() as board:
         try:
             screen.follow(change.carry_out(prove), board)

@@ -31,7 +31,7 @@ def root() -> None:
 @app.command("list")
 def list_groups(ctx: typer.Context, output: _OUTPUT = Output.table) -> None:
     """List the consumer groups with their state and what their members hold."""
-    found = groups.groups(context.platform(ctx).broker())
+    found = groups.groups(context.broker(ctx))
     rows: list[dict[str, Any]] = [
         {
             "name": group.name,
@@ -86,7 +86,7 @@ def reset_group(
 ) -> None:
     """Move where a group reads on. The plan is shown first; refused while members are connected."""
     position = _position(to)
-    broker = context.platform(ctx).broker()
+    broker = context.broker(ctx)
     moves = reset.plan(broker, group, topic, position, frozenset(partition or ()))
     rows = [asdict(move) | {"again": move.again} for move in moves]
     screen.show(rows, output, lambda: _plan(moves))

@@ -59,6 +59,8 @@ _ADMINISTRATOR = {
     "socket.connection.setup.timeout.ms": "2000",
     # It is kept while a broker is away and comes back.
     "reconnect.backoff.max.ms": "500",
+    # Half of it passes before the connection to the broker that the first one named; its default is 100.
+    "reconnect.backoff.ms": "20",
 }
 _administrators: dict[tuple[tuple[str, str], ...], Any] = {}
 _complaints: dict[tuple[tuple[str, str], ...], Any] = {}  # what librdkafka said last of such a broker

@@ -17,6 +17,7 @@ offsets: Column = partial(map, Message.offset)
 keys: Column = partial(map, Message.key)
 values: Column = partial(map, Message.value)
 headers: Column = partial(map, Message.headers)
+errors: Column = partial(map, Message.error)
 
 
 def times(batch: list[Any]) -> Iterable[int]:

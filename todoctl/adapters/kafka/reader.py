@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.client import SECONDS, Broker, KafkaError, Place, leaders, translated
 
 _BATCH = 1000  # messages; one call to librdkafka for each of them would be thirty times slower
@@ -27,6 +28,7 @@ _SETTINGS = {
     "auto.offset.reset": "error",
     "log_level": "0",
     "socket.connection.setup.timeout.ms": "2000",
+    "reconnect.backoff.ms": "20",
     "reconnect.backoff.max.ms": "1000",
     "queued.min.messages": "100000",
     # A full queue is looked at again after this; its default, a second, is a hole in every long reading.
@@ -50,7 +52,7 @@ class Reader:
         *,
         read_committed: bool = True,
         patience: float = 10.0,
-        ahead_kib: int = 32768,
+        ahead_kib: int = 8192,
     ) -> None:
         """Plan the reading; at most `ahead_kib` are fetched ahead, whatever the number of partitions."""
         from confluent_kafka import Consumer
@@ -133,9 +135,11 @@ class Reader:
 
     def _sorted_out(self, batch: list[Any]) -> list[Any]:
         """The records of a batch up to their stops; the events among them are heard."""
-        events = [message for message in batch if message.error() is not None]
-        records = [message for message in batch if message.error() is None] if events else batch
-        records = self._up_to_stops(records)
+        events: list[Any] = []
+        if any(columns.errors(batch)):
+            events = [message for message in batch if message.error() is not None]
+            batch = [message for message in batch if message.error() is None]
+        records = self._up_to_stops(batch)
         for event in events:
             self._hear(event)
         return records

@@ -61,7 +61,7 @@ def describe(
     output: _OUTPUT = Output.table,
 ) -> None:
     """Describe a topic: partitions with leaders, replicas and offsets, its own settings, and who reads it."""
-    broker = context.platform(ctx).broker()
+    broker = context.broker(ctx)
     parts = topics.layout(broker).get(topic)
     if parts is None:
         raise client.KafkaError(f"Kafka: there is no topic {topic!r}", hint="todoctl topics list")

@@ -60,7 +60,7 @@ def produce(
         partition=partition,
         is_raw=raw,
     )
-    broker = None if check else context.platform(ctx).broker()
+    broker = None if check else context.broker(ctx)
     with _spooled(files or [Path("-")] if not tombstone else []) as inputs:
         count = sum(1 for _ in operation.drafts(_values(inputs, whole=whole, tombstone=tombstone), wanted))
         if broker is None:

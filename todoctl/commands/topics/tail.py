@@ -103,7 +103,7 @@ def tail(
     if output is TailOutput.json and follow:
         raise UsageError("-o json is one array, which -f would never end", hint="use -o jsonl")
     write = _writer(output, pattern, request.topics[0] if len(request.topics) == 1 else None)
-    _read(Reading(context.platform(ctx).broker(), request), write, is_array=output is TailOutput.json)
+    _read(Reading(context.broker(ctx), request), write, is_array=output is TailOutput.json)
 
 
 class _Ends:

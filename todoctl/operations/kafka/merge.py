@@ -10,7 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, compress, groupby
+from itertools import accumulate, compress
+from operator import ne, or_
 from typing import Any
 
 from todoctl.adapters.kafka import columns
@@ -24,9 +25,10 @@ _MOST_RECORDS = 200_000  # and how many records
 
 @dataclass
 class _Held:
-    """Messages of one place that wait, with their times, which never fall; `size` in bytes."""
+    """Messages of one place that wait, with their times, which never fall, and their sizes; `size` is all in bytes."""
 
     times: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     messages: list[Any] = field(default_factory=list)
     size: int = 0
     latest: int = -(2**63)
@@ -38,6 +40,7 @@ class Merger:
     def __init__(self, reader: Reader, places: set[Place]) -> None:
         self._reader = reader
         self._held: dict[Place, _Held] = {place: _Held() for place in places}
+        self._has_topics = len({topic for topic, _ in places}) > 1
         self._paused: set[Place] = set()
 
     @property
@@ -58,18 +61,33 @@ class Merger:
 
     def _take(self, batch: list[Any], tests: Sequence[Test]) -> None:
         first = 0
-        for place, run in groupby(zip(columns.topics(batch), columns.partitions(batch), strict=True)):
-            held, count = self._held[place], sum(1 for _ in run)
-            messages = batch[first : first + count]
-            first += count
-            times = list(accumulate(columns.times(messages), max, initial=held.latest))[1:]
+        for end in self._borders(batch):
+            messages = batch[first:end]
+            first = end
+            held = self._held[_place(messages[0])]
+            times = list(columns.times(messages))
+            if times[0] < held.latest or times != sorted(times):
+                times = list(accumulate(times, max, initial=held.latest))[1:]
             held.latest = times[-1]
             if tests:
                 kept = [all(test(message) for test in tests) for message in messages]
                 times, messages = list(compress(times, kept)), list(compress(messages, kept))
+            sizes = list(map(len, messages))
             held.times += times
+            held.sizes += sizes
             held.messages += messages
-            held.size += sum(map(len, messages))
+            held.size += sum(sizes)
+
+    def _borders(self, batch: list[Any]) -> list[int]:
+        """Where the place changes within the batch, and where the batch ends."""
+        if not batch:
+            return []
+        partitions = list(columns.partitions(batch))
+        changes: Iterator[bool] = map(ne, partitions, partitions[1:])
+        if self._has_topics:
+            topics = list(columns.topics(batch))
+            changes = map(or_, changes, map(ne, topics, topics[1:]))
+        return [*compress(range(1, len(batch)), changes), len(batch)]
 
     def _ready(self) -> list[Any]:
         """What is not younger than the latest record that every unfinished partition has shown."""
@@ -87,8 +105,8 @@ class Merger:
                 sources += 1
                 times += held.times[:taken]
                 messages += held.messages[:taken]
-                held.size -= sum(map(len, held.messages[:taken]))
-                del held.times[:taken], held.messages[:taken]
+                held.size -= sum(held.sizes[:taken])
+                del held.times[:taken], held.sizes[:taken], held.messages[:taken]
         if sources < 2:
             return messages
         return [messages[at] for at in sorted(range(len(times)), key=times.__getitem__)]

@@ -1,4 +1,4 @@
-"""Kafka of a platform in a cluster, as this machine reaches it: as the environment says, else as the chart's values do."""
+"""Kafka of a platform in a cluster, as this machine reaches it: as the chart's values say."""
 
 from __future__ import annotations
 
@@ -10,34 +10,12 @@ from todoctl.adapters.kafka.client import Broker
 from todoctl.adapters.kafka.gateway import Gateway
 from todoctl.adapters.kube.api import Kube
 from todoctl.adapters.kube.streams import Dialled
-from todoctl.adapters.secrets import Secrets
 from todoctl.core.cluster_values import Cluster
 from todoctl.core.ports import LOOPBACK
 from todoctl.errors import UnhealthyError, UsageError
 from todoctl.operations.kubernetes.reach import Reach, require_open
-from todoctl.settings import KafkaSettings, Settings
 
 _MECHANISMS = {"SHA-256": "SCRAM-SHA-256", "SHA-512": "SCRAM-SHA-512", "PLAIN": "PLAIN"}
-
-
-def configured(settings: Settings, section: KafkaSettings, environ: Mapping[str, str]) -> Broker:
-    """The broker that the environment's own `kafka` section describes.
-
-    Raises:
-        UsageError: a file or a secret that it refers to is not there.
-    """
-    secrets = Secrets(environ, context=settings.environment.context, namespace=settings.environment.namespace)
-    given = {
-        "bootstrap.servers": section.bootstrap,
-        "security.protocol": section.security_protocol,
-        "sasl.mechanism": section.sasl_mechanism,
-        "sasl.username": section.username and secrets.read(section.username, settings.base),
-        "sasl.password": section.password and secrets.read(section.password, settings.base),
-        "ssl.ca.location": section.ca_file and settings.file(section.ca_file),
-        "ssl.certificate.location": section.certificate_file and settings.file(section.certificate_file),
-        "ssl.key.location": section.key_file and settings.file(section.key_file),
-    }
-    return Broker({key: value for key, value in given.items() if value}, name=settings.name)
 
 
 def of_chart(cluster: Cluster, reach: Reach, name: str) -> Broker:

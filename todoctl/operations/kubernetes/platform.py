@@ -25,6 +25,7 @@ from todoctl.core.values import Values
 from todoctl.errors import RefusedError, TodoctlError, UnhealthyError, UsageError
 from todoctl.operations import checks as shared
 from todoctl.operations.checks import Check, Finding, Stores
+from todoctl.operations.kafka.outside import configured
 from todoctl.operations.kubernetes import addresses, broker, doctor, logs, restart, status
 from todoctl.operations.kubernetes import mails as sink
 from todoctl.operations.kubernetes.pods import Place, Pods, cluster_values, places, ready_pod
@@ -107,9 +108,7 @@ class ClusterPlatform:
             if self._broker is None:
                 section = self._settings.environment.kafka
                 self._broker = (
-                    self._broker_of_chart()
-                    if section is None
-                    else broker.configured(self._settings, section, self._environ)
+                    self._broker_of_chart() if section is None else configured(self._settings, section, self._environ)
                 )
             return self._broker
 

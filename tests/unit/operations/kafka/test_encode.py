@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.operations.kafka.messages import message
 from todoctl.errors import UsageError
-from todoctl.operations.kafka import encode
+from todoctl.operations.kafka import encode, json_rows
 
 POISON = [
     b"",
@@ -72,6 +72,63 @@ def test_a_batch_is_its_records_one_by_one(values: list[bytes | None]) -> None:
     encoder = encode.json_encoder()
     batch = [message(value, key=value, offset=number) for number, value in enumerate(values)]
     assert encoder(batch) == b"".join(encoder([one]) for one in batch)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(st.lists(st.tuples(_JSON, st.booleans(), st.sampled_from([None, 2]), st.text(max_size=4)), max_size=8))
+def test_documents_are_themselves_whatever_stands_beside_them(parts: list[tuple[Any, bool, int | None, str]]) -> None:
+    """Also where some are on several lines or not ASCII, and keys of any kind: a line says what the record has."""
+    values = [json.dumps(part, ensure_ascii=escaped, indent=indent).encode() for part, escaped, indent, _ in parts]
+    batch = [
+        message(value, key=key.encode(), partition=3, offset=number, at=number)
+        for number, (value, (*_, key)) in enumerate(zip(values, parts, strict=True))
+    ]
+    found = [json.loads(line) for line in encode.json_encoder()(batch).decode().split("\n")[:-1]]
+    assert [row["key"] for row in found] == [key for *_, key in parts]
+    assert [(row["partition"], row["offset"], row["timestamp_ms"]) for row in found] == [
+        (3, number, number) for number in range(len(batch))
+    ]
+    for row, value, (part, *_) in zip(found, values, parts, strict=True):
+        assert row["value"] == (part if isinstance(part, dict | list) else value.decode())
+
+
+def test_the_quick_way_is_for_what_it_writes_right() -> None:
+    """Plain keys and documents on one line; with anything else in the batch all of it takes the other way."""
+    usual = [message(b'{"a": [1, "x"]}', key=b"user-7"), message(b"[]", key=b"0")]
+    quick = json_rows.lines(usual)
+    assert quick == b"".join(encode.json_encoder()([one]) for one in usual)
+    assert quick.splitlines()[0] == (
+        b'{"topic":"t","partition":0,"offset":0,"timestamp_ms":0,"key":"user-7","value":{"a": [1, "x"]},"headers":[]}'
+    )
+    for odd in (
+        message(b'{\n"a":1}'),
+        message(b'{"a":"\x7f"}'),
+        message('{"a":"\u202e"}'.encode()),
+        message(b'{"a":1'),
+        message(b"{" * 5000),
+        message(b"5"),
+        message(b""),
+        message(None),
+        message(b"{}", key=None),
+        message(b"{}", key=b'"'),
+        message(b"{}", key=b"a\nb"),
+        message(b"{}", headers=[("h", b"1")]),
+    ):
+        assert json_rows.lines([*usual, odd]) is None
+
+
+def test_many_records_are_one_piece() -> None:
+    """A batch that is encoded in parts has every record once, in its order, with the separator that was asked for."""
+    batch = [message(b"{}" if number % 1500 else b"text", offset=number) for number in range(2501)]
+    for separator in (b"\n", b",\n"):
+        pieces = encode.json_encoder(separator=separator)(batch).split(separator)
+        assert [json.loads(piece)["offset"] for piece in pieces[:-1]] == list(range(2501))
+        assert pieces[-1] == b""
 
 
 def test_the_shape_of_a_line() -> None:

@@ -108,6 +108,36 @@ def test_no_record_is_lost_and_each_partition_keeps_its_order(arrivals: list[tup
     assert keys == sorted(keys)
 
 
+@given(st.lists(st.tuples(st.sampled_from([A, B, ("a", 1)]), st.integers(0, 9)), min_size=1, max_size=30))
+def test_one_batch_may_hold_all_partitions(records: list[tuple[Place, int]]) -> None:
+    """However they alternate within it, each record counts for its own partition."""
+    offsets = dict.fromkeys([A, B, ("a", 1)], 0)
+    batch = []
+    for place, time in records:
+        batch.append(message(b"x", topic=place[0], partition=place[1], offset=offsets[place], at=time))
+        offsets[place] += 1
+    merger = Merger(cast("Reader", Whole(batch, offsets)), set(offsets))
+    found = [one for part in merger.batches() for one in part]
+    assert found == in_order(found)
+    assert sorted(map(id, found)) == sorted(map(id, batch))
+    for place in offsets:
+        of_place = [one.offset() for one in found if (one.topic(), one.partition()) == place]
+        assert of_place == list(range(offsets[place]))
+
+
+@dataclass
+class Whole:
+    """A reader that gives all there is in one batch."""
+
+    batch: list[Any]
+    positions: dict[Place, int]
+    at_end: set[Place] = field(default_factory=set)
+    unfinished: set[Place] = field(default_factory=set)
+
+    def batches(self) -> Iterator[list[Any]]:
+        yield self.batch
+
+
 def test_what_waits_is_bounded() -> None:
     """A partition that is far ahead is paused until the others have caught up, and then read on."""
     ahead = [(A, list(range(1_000_000 + n * 50_000, 1_000_000 + (n + 1) * 50_000))) for n in range(8)]
