@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Literal, cast, get_args
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
@@ -66,7 +66,7 @@ class PlanHeader(BaseModel):
         return self.model_dump_json().encode() + b"\n"
 
 
-class Entry(Struct):
+class Entry(Struct, gc=False):
     """What is to be done with one letter, which `digest` proves to be the one that was reviewed.
 
     `is_wrapped` says that the letter is one of ours, which has the record inside. The record goes to `topic` and its partition `to`, or where its key belongs when that is None. `value` is given only
@@ -125,27 +125,31 @@ def read_entry(line: bytes, number: int) -> Entry:
     try:
         found = plan_line.read(line)
         partition, _, offset = found.letter.partition("/")
-        act = cast(Act, found.__struct_config__.tag)
-        where = (int(partition), int(offset), found.digest, act)
+        where = (int(partition), int(offset), found.digest)
         if isinstance(found, plan_line.Replay):
+            value = found.value
+            # By position: twelve names would take as long as reading the line.
             return Entry(
                 *where,
-                topic=found.topic,
-                to=found.partition,
-                key=found.key_bytes,
-                headers=found.header_bytes,
-                count=found.count,
-                is_wrapped=found.wrapped,
-                has_value=found.value is not UNSET,
-                value=found.value_bytes,
-                is_edited=found.edited is True,
-                because=found.because,
+                "replay",
+                found.topic,
+                found.partition,
+                _bytes(found.key),
+                tuple(
+                    [(name, item.encode() if isinstance(item, str) else _bytes(item)) for name, item in found.headers]
+                ),
+                found.count,
+                found.wrapped,
+                value is not UNSET,
+                None if isinstance(value, UnsetType) else _bytes(value),
+                found.edited is True,
+                found.because,
             )
         if isinstance(found, plan_line.Cover):
-            return Entry(*where, topic=found.topic, same_as=found.same_as, because=found.because)
+            return Entry(*where, "cover", topic=found.topic, same_as=found.same_as, because=found.because)
+        return Entry(*where, cast(Act, found.__struct_config__.tag), because=found.because)
     except ValueError as error:
         raise UsageError(f"line {number} of the plan is no entry: {error}", hint=_AGAIN) from error
-    return Entry(*where, because=found.because)
 
 
 def read_header(line: bytes) -> PlanHeader:
@@ -165,7 +169,7 @@ def read_header(line: bytes) -> PlanHeader:
 def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
     """The entries in a plan's lines after the first."""
     for number, line in enumerate(lines, 2):
-        if line.strip():
+        if not line.isspace():
             yield read_entry(line, number)
 
 
@@ -190,6 +194,13 @@ def check_fits(header: PlanHeader, *, cluster: str, topic_ids: Mapping[str, str]
         if topic_ids.get(name) != topic_id:
             what = "was made anew" if name in topic_ids else "is gone"
             raise RefusedError(f"the plan no longer fits: the topic {name} {what} since", hint=_AGAIN)
+
+
+def _bytes(shown: plan_line.Shown) -> bytes | None:
+    """What `_shown` showed."""
+    if isinstance(shown, str):
+        return shown.encode()
+    return None if shown is None else shown.base64
 
 
 def _shown(data: bytes | None) -> Any:
