@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Literal, cast, get_args
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
@@ -125,26 +125,28 @@ def read_entry(line: bytes, number: int) -> Entry:
     try:
         found = plan_line.read(line)
         partition, _, offset = found.letter.partition("/")
-        where = (int(partition), int(offset), found.digest)
         if isinstance(found, plan_line.Replay):
-            value = found.value
-            # By position: twelve names would take as long as reading the line.
+            value, key = found.value, found.key
+            # By position and without a call for what nearly every key and header is: a plan may have a million lines.
             return Entry(
-                *where,
+                int(partition),
+                int(offset),
+                found.digest,
                 "replay",
                 found.topic,
                 found.partition,
-                _bytes(found.key),
+                key.encode() if isinstance(key, str) else _bytes(key),
                 tuple(
                     [(name, item.encode() if isinstance(item, str) else _bytes(item)) for name, item in found.headers]
                 ),
                 found.count,
                 found.wrapped,
                 value is not UNSET,
-                None if isinstance(value, UnsetType) else _bytes(value),
+                _bytes(value) if value is not UNSET else None,
                 found.edited is True,
                 found.because,
             )
+        where = (int(partition), int(offset), found.digest)
         if isinstance(found, plan_line.Cover):
             return Entry(*where, "cover", topic=found.topic, same_as=found.same_as, because=found.because)
         return Entry(*where, cast(Act, found.__struct_config__.tag), because=found.because)
