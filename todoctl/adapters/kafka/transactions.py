@@ -84,9 +84,9 @@ class Transactions:
         with _told_apart("begin a transaction"):
             self._producer.begin_transaction()
 
-    def send(self, topic: str, value: bytes | None, key: bytes | None) -> None:
-        """Queue a record of the open transaction where its key belongs."""
-        self.send_all([(topic, value, key, -1, [])])
+    def send(self, topic: str, value: bytes | None, key: bytes | None, partition: int = -1) -> None:
+        """Queue a record of the open transaction; -1 puts it where its key belongs."""
+        self.send_all([(topic, value, key, partition, [])])
 
     def send_all(self, records: Iterable[Send]) -> None:
         """Queue records of the open transaction in their order."""
