@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.live.broker import KafkaServer, kafka_server
 from tests.live.letters import KINDS, WITH_ORIGIN, Dead, kill, make_topics
 from tests.program import Ended, until
 from todoctl.adapters.kafka import client, records, topics
-from todoctl.adapters.kafka.transactions import Transactions, UnsettledError
+from todoctl.adapters.kafka.transactions import FencedError, Transactions, UnsettledError
 from todoctl.core.dlq.decisions import read_decision
 from todoctl.core.dlq.letters import MARK
 
@@ -268,6 +269,16 @@ def test_records_that_the_broker_never_took_leave_their_transaction_unsettled(ow
         transactions.send("dlq-events", b"v", b"k")
         with pytest.raises(UnsettledError, match="timed out"):
             transactions.commit()
+
+
+def test_who_is_fenced_while_sending_hears_it(desk: Desk) -> None:
+    """Somebody else takes the id in the middle of a transaction: sending ends with that, not with a refusal."""
+    with Transactions(desk.server.client, "todoctl-test") as first:
+        first.begin()
+        first.send("dlq-events", b"v", b"k")
+        with Transactions(desk.server.client, "todoctl-test"), pytest.raises(FencedError):
+            first.send_all(repeat(("dlq-events", b"v", b"k", -1, [])))
+    assert committed(desk.server, "dlq-events") == []
 
 
 def test_a_topic_made_anew_hides_nothing(desk: Desk) -> None:

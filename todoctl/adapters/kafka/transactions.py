@@ -97,7 +97,7 @@ class Transactions:
             except BufferError:
                 self._send_with_patience(topic, value, key, partition, headers)
             except Exception as error:
-                raise _translated("produce", error) from error
+                raise self._refused(error) from error
 
     def _send_with_patience(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: list[Header]
@@ -110,8 +110,17 @@ class Transactions:
             except BufferError:
                 continue
             except Exception as error:
-                raise _translated("produce", error) from error
+                raise self._refused(error) from error
             return
+
+    def _refused(self, error: Exception) -> KafkaError:
+        """Why no record is taken: where the transaction has failed already, only its commit tells the reason."""
+        from confluent_kafka import KafkaError as Code
+        from confluent_kafka import KafkaException
+
+        if isinstance(error, KafkaException) and error.args[0].code() in {Code._STATE, Code._FATAL}:  # noqa: SLF001 - the constants' names
+            self.commit()
+        return _translated("produce", error)
 
     def abort(self) -> None:
         """Give up the open transaction, if there is one: nothing of it is seen by readers of committed records."""

@@ -138,6 +138,7 @@ def _committed(holder: Holder, steps: Iterable[Batch]) -> Iterator[Batch]:
     before: _UnderWay | None = None  # whole, and committed in the background
     begun: _UnderWay | None = None  # some of it is sent
     stop: TodoctlError | None = None
+    batch: Batch | None = None
     with ThreadPoolExecutor(max_workers=1) as worker:
         try:
             for batch in steps:
@@ -154,8 +155,9 @@ def _committed(holder: Holder, steps: Iterable[Batch]) -> Iterator[Batch]:
             # What stops the next batch is said after what became of this one.
             stop = error
         finally:
-            if begun:
-                begun[0].give_up()
+            if batch:
+                # Nobody may wait for its rest; of one that is whole this isn't heard.
+                batch.give_up()
         yield from _settled(before)
     if stop:
         raise stop
