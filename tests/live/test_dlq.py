@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.live.broker import KafkaServer, kafka_server
 from tests.live.letters import KINDS, WITH_ORIGIN, Dead, kill, make_topics
 from tests.program import Ended, until
 from todoctl.adapters.kafka import client, records, topics
-from todoctl.adapters.kafka.transactions import Transactions, UnsettledError
+from todoctl.adapters.kafka.transactions import FencedError, Transactions, UnsettledError
 from todoctl.core.dlq.decisions import read_decision
 from todoctl.core.dlq.letters import MARK
 
@@ -270,6 +271,16 @@ def test_records_that_the_broker_never_took_leave_their_transaction_unsettled(ow
             transactions.commit()
 
 
+def test_who_is_fenced_while_sending_hears_it(desk: Desk) -> None:
+    """Somebody else takes the id in the middle of a transaction: sending ends with that, not with a refusal."""
+    with Transactions(desk.server.client, "todoctl-test") as first:
+        first.begin()
+        first.send("dlq-events", b"v", b"k")
+        with Transactions(desk.server.client, "todoctl-test"), pytest.raises(FencedError):
+            first.send_all(repeat(("dlq-events", b"v", b"k", -1, [])))
+    assert committed(desk.server, "dlq-events") == []
+
+
 def test_a_topic_made_anew_hides_nothing(desk: Desk) -> None:
     """Decisions about letters of the old dlq-events say nothing about those of the new one, and go away."""
     kill(desk.server, 80)
@@ -353,6 +364,41 @@ def test_a_letter_that_is_not_the_reviewed_one_stops_the_replay(desk: Desk) -> N
     assert refused.code == 8
     assert "not the one that was reviewed" in refused.err
     assert desk.pending() == 5
+
+
+def test_what_is_sent_already_is_not_seen_when_a_later_letter_is_refused(desk: Desk) -> None:
+    """The last of 1,200 letters isn't the reviewed one: nothing of the transaction is seen, and all stay pending."""
+    dead = kill(desk.server, 1200, kinds=["permanent", "dapr"])
+    desk.plan()
+    path = desk.folder / "plan.jsonl"
+    reviewed, before = path.read_bytes(), _published(desk.server)
+    lines = [json.loads(line) for line in reviewed.splitlines()]
+    lines[-1]["digest"] = "0" * 32
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    refused = desk.replay("plan.jsonl", "--accept-changes", "--trial", "0")
+    assert refused.code == 8
+    assert "not the one that was reviewed" in refused.err
+    assert desk.pending() == 1200
+    assert not [record for record in committed(desk.server) if any(name == MARK for name, _ in record.headers)]
+    assert _published(desk.server) >= before
+    path.write_bytes(reviewed)
+    assert desk.replay().json()["replayed"] == 1200
+    assert_once(desk.server, dead)
+
+
+def test_a_plan_in_another_order_with_a_line_twice_sends_each_letter_once(desk: Desk) -> None:
+    """Lines shuffled, cut and doubled by hand, and accepted: what is left is re-published once."""
+    dead = kill(desk.server, 300, kinds=["permanent", "dapr"])
+    desk.plan()
+    path = desk.folder / "plan.jsonl"
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    random.Random(_SEED).shuffle(lines)
+    path.write_bytes(b"".join([header, *lines, *lines[:20]]))
+    result = desk.replay("plan.jsonl", "--accept-changes", "--batch", "70")
+    assert result.code == 0, result.err
+    assert (result.json()["replayed"], result.json()["decided_before"]) == (300, 20)
+    assert_once(desk.server, dead)
+    assert desk.pending() == 0
 
 
 def test_letters_that_are_gone_refuse_the_plan(desk: Desk) -> None:

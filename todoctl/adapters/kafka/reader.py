@@ -114,7 +114,7 @@ class Reader:
         heard = time.monotonic()
         while self._open:
             with translated("read"):
-                batch = self._consumer.consume(_BATCH, _PAUSE)
+                batch = self._consumer.consume(self._expected(), _PAUSE)
             if batch:
                 heard = time.monotonic()
                 batch = self._sorted_out(batch)
@@ -122,6 +122,16 @@ class Reader:
                 self._ask()
                 heard = time.monotonic()
             yield batch
+
+    def _expected(self) -> int:
+        """How many messages to wait for: no more than can come, or each reading would end with a pause."""
+        left = 0
+        for place in self._open:
+            stop = self._stops[place]
+            if stop is None:
+                return _BATCH
+            left += stop - self._positions[place]
+        return max(1, min(left, _BATCH))
 
     def pause(self, places: set[Place]) -> None:
         """Leave these partitions for now; what was fetched of them is given up and fetched again."""

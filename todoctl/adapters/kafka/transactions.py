@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,11 @@ _SETTINGS = {
     "reconnect.backoff.max.ms": "1000",
 }
 _PATIENCE = 30.0
+
+Header = tuple[str, bytes | None]
+
+# A record to publish: topic, value, key, partition (-1 is the one where its key belongs), headers.
+Send = tuple[str, bytes | None, bytes | None, int, list[Header]]
 
 
 class FencedError(KafkaError):
@@ -79,20 +84,43 @@ class Transactions:
         with _told_apart("begin a transaction"):
             self._producer.begin_transaction()
 
-    def send(
-        self, topic: str, value: bytes | None, key: bytes | None, partition: int = -1, headers: list[Any] | None = None
-    ) -> None:
+    def send(self, topic: str, value: bytes | None, key: bytes | None, partition: int = -1) -> None:
         """Queue a record of the open transaction; -1 puts it where its key belongs."""
-        while True:
+        self.send_all([(topic, value, key, partition, [])])
+
+    def send_all(self, records: Iterable[Send]) -> None:
+        """Queue records of the open transaction in their order."""
+        produce = self._producer.produce
+        for topic, value, key, partition, headers in records:
             try:
-                self._producer.produce(topic, value, key, partition, headers=headers or [])
+                produce(topic, value, key, partition, headers=headers)
             except BufferError:
-                # The queue holds a batch of ours; a larger one waits for room.
-                self._producer.poll(0.05)
+                self._send_with_patience(topic, value, key, partition, headers)
             except Exception as error:
-                raise _translated("produce", error) from error
-            else:
-                return
+                raise self._refused(error) from error
+
+    def _send_with_patience(
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: list[Header]
+    ) -> None:
+        """The queue holds a batch of ours; a larger one waits for room."""
+        while True:
+            self._producer.poll(0.05)
+            try:
+                self._producer.produce(topic, value, key, partition, headers=headers)
+            except BufferError:
+                continue
+            except Exception as error:
+                raise self._refused(error) from error
+            return
+
+    def _refused(self, error: Exception) -> KafkaError:
+        """Why no record is taken: where the transaction has failed already, only its commit tells the reason."""
+        from confluent_kafka import KafkaError as Code
+        from confluent_kafka import KafkaException
+
+        if isinstance(error, KafkaException) and error.args[0].code() in {Code._STATE, Code._FATAL}:  # noqa: SLF001 - the constants' names
+            self.commit()
+        return _translated("produce", error)
 
     def abort(self) -> None:
         """Give up the open transaction, if there is one: nothing of it is seen by readers of committed records."""

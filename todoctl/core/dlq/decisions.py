@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from typing import Annotated, Literal
@@ -17,6 +17,7 @@ OPERATOR_KEY = b"operator"
 
 State = Literal["pending", "replayed", "parked", "purged"]
 STATES: tuple[State, ...] = ("pending", "replayed", "parked", "purged")
+_NUMBERS = {state: number for number, state in enumerate(STATES)}
 
 _CHUNK = 4096
 
@@ -86,23 +87,21 @@ class _Place:
     last: int
 
 
-def decision_records(
-    cluster: str, topic_id: str, decided: Iterable[tuple[int, int, Decision]]
-) -> Iterator[tuple[bytes, bytes]]:
-    """Key and value of the records that hold decisions about letters at (partition, offset).
+# Letters of one partition that share what was decided: the partition, the decision, the offsets.
+Decided = tuple[int, Decision, list[int]]
 
-    Letters of a partition that share the decision's object share its record: most of a replay's work would otherwise
-    be records about it.
+
+def decision_records(cluster: str, topic_id: str, decided: Iterable[Decided]) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of the records that hold decisions about letters.
+
+    Letters that share a decision share its record: most of a replay's work would otherwise be records about it.
     """
-    shared: dict[tuple[int, int], tuple[Decision, list[int]]] = {}
-    for partition, offset, decision in decided:
-        shared.setdefault((partition, id(decision)), (decision, []))[1].append(offset)
-    for (partition, _), (decision, offsets) in shared.items():
+    for partition, decision, offsets in decided:
         told = asdict(decision)
-        if len(offsets) > 1:
-            offsets.sort()
-            told["offsets"] = offsets
-        yield decision_key(cluster, topic_id, partition, offsets), to_json(told)
+        places = sorted(offsets)
+        if len(places) > 1:
+            told["offsets"] = places
+        yield decision_key(cluster, topic_id, partition, places), to_json(told)
 
 
 def decision_key(cluster: str, topic_id: str, partition: int, offsets: Sequence[int]) -> bytes:
@@ -206,8 +205,21 @@ class Ledger:
 
     def set(self, partition: int, offset: int, state: State) -> None:
         """Note what was decided about the letter."""
-        chunk = self._states.setdefault((partition, offset // _CHUNK), bytearray(_CHUNK))
-        chunk[offset % _CHUNK] = STATES.index(state)
+        self._chunk(partition, offset)[offset % _CHUNK] = _NUMBERS[state]
+
+    def claim(self, partition: int, offset: int, states: Container[State], state: State) -> bool:
+        """Note what is decided about a letter that is in one of the states; whether it was."""
+        chunk, at = self._chunk(partition, offset), offset % _CHUNK
+        if STATES[chunk[at]] not in states:
+            return False
+        chunk[at] = _NUMBERS[state]
+        return True
+
+    def _chunk(self, partition: int, offset: int) -> bytearray:
+        place = (partition, offset // _CHUNK)
+        if (found := self._states.get(place)) is None:
+            found = self._states[place] = bytearray(_CHUNK)
+        return found
 
     def _place(self, key: bytes | None) -> _Place | None:
         parts = (key or b"").split(b"/")

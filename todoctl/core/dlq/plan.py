@@ -66,7 +66,7 @@ class PlanHeader(BaseModel):
         return self.model_dump_json().encode() + b"\n"
 
 
-class Entry(Struct):
+class Entry(Struct, gc=False):
     """What is to be done with one letter, which `digest` proves to be the one that was reviewed.
 
     `is_wrapped` says that the letter is one of ours, which has the record inside. The record goes to `topic` and its partition `to`, or where its key belongs when that is None. `value` is given only
@@ -125,27 +125,33 @@ def read_entry(line: bytes, number: int) -> Entry:
     try:
         found = plan_line.read(line)
         partition, _, offset = found.letter.partition("/")
-        act = cast(Act, found.__struct_config__.tag)
-        where = (int(partition), int(offset), found.digest, act)
         if isinstance(found, plan_line.Replay):
+            value, key = found.value, found.key
+            # By position and without a call for what nearly every key and header is: a plan may have a million lines.
             return Entry(
-                *where,
-                topic=found.topic,
-                to=found.partition,
-                key=found.key_bytes,
-                headers=found.header_bytes,
-                count=found.count,
-                is_wrapped=found.wrapped,
-                has_value=found.value is not UNSET,
-                value=found.value_bytes,
-                is_edited=found.edited is True,
-                because=found.because,
+                int(partition),
+                int(offset),
+                found.digest,
+                "replay",
+                found.topic,
+                found.partition,
+                key.encode() if isinstance(key, str) else _bytes(key),
+                tuple(
+                    [(name, item.encode() if isinstance(item, str) else _bytes(item)) for name, item in found.headers]
+                ),
+                found.count,
+                found.wrapped,
+                value is not UNSET,
+                _bytes(value) if value is not UNSET else None,
+                found.edited is True,
+                found.because,
             )
+        where = (int(partition), int(offset), found.digest)
         if isinstance(found, plan_line.Cover):
-            return Entry(*where, topic=found.topic, same_as=found.same_as, because=found.because)
+            return Entry(*where, "cover", topic=found.topic, same_as=found.same_as, because=found.because)
+        return Entry(*where, cast(Act, found.__struct_config__.tag), because=found.because)
     except ValueError as error:
         raise UsageError(f"line {number} of the plan is no entry: {error}", hint=_AGAIN) from error
-    return Entry(*where, because=found.because)
 
 
 def read_header(line: bytes) -> PlanHeader:
@@ -165,7 +171,7 @@ def read_header(line: bytes) -> PlanHeader:
 def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
     """The entries in a plan's lines after the first."""
     for number, line in enumerate(lines, 2):
-        if line.strip():
+        if not line.isspace():
             yield read_entry(line, number)
 
 
@@ -190,6 +196,13 @@ def check_fits(header: PlanHeader, *, cluster: str, topic_ids: Mapping[str, str]
         if topic_ids.get(name) != topic_id:
             what = "was made anew" if name in topic_ids else "is gone"
             raise RefusedError(f"the plan no longer fits: the topic {name} {what} since", hint=_AGAIN)
+
+
+def _bytes(shown: plan_line.Shown) -> bytes | None:
+    """What `_shown` showed."""
+    if isinstance(shown, str):
+        return shown.encode()
+    return None if shown is None else shown.base64
 
 
 def _shown(data: bytes | None) -> Any:

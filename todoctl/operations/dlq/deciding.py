@@ -60,7 +60,10 @@ def _decide(holder: Holder, wanted: Filter, action: State) -> int:
     decided = 0
     for chunk in chunks(letters(holder.desk, holder.ledger, wanted), BATCH):
         decision = holder.decision(action)
-        holder.commit([(letter.partition, letter.offset, decision) for letter, _ in chunk])
+        offsets: dict[int, list[int]] = {}
+        for letter, _ in chunk:
+            offsets.setdefault(letter.partition, []).append(letter.offset)
+        holder.commit((partition, decision, each) for partition, each in offsets.items())
         for letter, _ in chunk:
             holder.ledger.set(letter.partition, letter.offset, action)
         decided += len(chunk)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 
 from todoctl.adapters.kafka.client import KafkaError
-from todoctl.adapters.kafka.transactions import FencedError, RejectedError, Transactions
+from todoctl.adapters.kafka.transactions import FencedError, RejectedError, Send, Transactions
 from todoctl.adapters.whoami import is_running
-from todoctl.core.dlq.decisions import DECISIONS, OPERATOR_KEY, Decision, Ledger, Operator, State, decision_records
-from todoctl.core.dlq.foreign import Header
+from todoctl.core.dlq.decisions import (
+    DECISIONS,
+    OPERATOR_KEY,
+    Decided,
+    Decision,
+    Ledger,
+    Operator,
+    State,
+    decision_records,
+)
 from todoctl.errors import PartialError, RefusedError
 from todoctl.operations.dlq.desk import Desk, read_ledger, require_decisions
 
@@ -32,10 +40,6 @@ _INTRODUCTION = 20.0
 Clock = Callable[[], datetime]
 
 
-# A record to publish: topic, value, key, partition (-1 is the one where its key belongs), headers.
-Send = tuple[str, bytes | None, bytes | None, int, list[Header]]
-
-
 class Holder:
     """The operator who holds the dead letters now; `ledger` has the decisions of all before, and gets this one's."""
 
@@ -43,14 +47,12 @@ class Holder:
         self.desk, self.ledger, self.me = desk, ledger, me
         self._transactions, self._clock = transactions, clock
 
-    def commit(self, decided: Sequence[tuple[int, int, Decision]], sends: Iterable[Send] = ()) -> None:
-        """Publish the records and write the decisions about letters at (partition, offset), all in one transaction."""
-        send = self._transactions.send
+    def commit(self, decided: Iterable[Decided], sends: Iterable[Send] = ()) -> None:
+        """Publish the records and write the decisions, all in one transaction."""
         self._transactions.begin()
-        for topic, value, key, partition, headers in sends:
-            send(topic, value, key, partition, headers)
+        self._transactions.send_all(sends)
         for name, told in decision_records(self.desk.cluster, self.desk.topic_id, decided):
-            send(DECISIONS, told, name)
+            self._transactions.send(DECISIONS, told, name)
         self._beat(is_done=False)
         self._transactions.commit()
 

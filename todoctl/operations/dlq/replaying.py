@@ -5,28 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from todoctl.adapters.collector import uncollected
-from todoctl.adapters.kafka.reader import Reader
-from todoctl.core.dlq.decisions import Decision, State
 from todoctl.core.dlq.filters import read_name
-from todoctl.core.dlq.letters import digest, mark, wrapped_value
 from todoctl.core.dlq.plan import Entry, PlanHeader, check_fits, entries, lines_digest, read_header
 from todoctl.errors import RefusedError, TodoctlError, UsageError
+from todoctl.operations.dlq.batches import Batch, batches
 from todoctl.operations.dlq.desk import Desk, read_ledger
-from todoctl.operations.dlq.holding import BATCH, Holder, Send
+from todoctl.operations.dlq.holding import BATCH, Holder
+from todoctl.operations.dlq.planned import AGAIN, with_letters
 
-# What one transaction may hold in memory.
-_BYTES = 32 * 2**20
-
-# Reading past so many letters costs as much as opening another reader.
-_GAP = 50_000
-
-_AGAIN = "make a new one: todoctl dlq plan"
+_UnderWay = tuple[Batch, Future[None]]
 
 
 @dataclass
@@ -59,18 +50,6 @@ class Progress:
     def seconds_left(self) -> float | None:
         """At this rate; None while there is none."""
         return (self.total - self.done) / self.rate if self.rate else None
-
-
-@dataclass
-class _Batch:
-    """What one transaction is to do; letters that are parked, or whose records go to one place, share a decision."""
-
-    sends: list[Send] = field(default_factory=list)
-    decided: list[tuple[int, int, Decision]] = field(default_factory=list)
-    shared: dict[tuple[State, str | None, int | None, int], Decision] = field(default_factory=dict)
-    covered: int = 0
-    parked: int = 0
-    bytes: int = 0
 
 
 def open_plan(path: Path, *, takes_changed: bool) -> PlanHeader:
@@ -137,9 +116,9 @@ def replay(
     size = batch if rate is None else max(1, min(batch, int(rate)))
     with uncollected(), path.open("rb") as stream:
         stream.readline()
-        pairs = _with_letters(holder.desk, _undecided(holder, header, stream, progress))
-        for ready in _committed(holder, _batches(holder, header.id, pairs, progress, size, first or size)):
-            progress.replayed += len(ready.sends)
+        pairs = with_letters(holder.desk, _undecided(holder, header, stream, progress))
+        for ready in _committed(holder, batches(holder.decision, header.id, pairs, size=size, first=first or size)):
+            progress.replayed += ready.replayed
             progress.covered += ready.covered
             progress.parked += ready.parked
             progress.bytes += ready.bytes
@@ -151,39 +130,69 @@ def replay(
     yield progress
 
 
-def _committed(holder: Holder, batches: Iterable[_Batch]) -> Iterator[_Batch]:
-    """Each batch when it is committed. Meanwhile the next one is prepared; it is begun when the caller asks for it."""
-    under_way: list[tuple[_Batch, Future[None]]] = []  # one at most
+def _committed(holder: Holder, steps: Iterable[Batch]) -> Iterator[Batch]:
+    """Each batch when it is committed.
+
+    Meanwhile the next one is prepared. It is begun when the caller asks for it, and sent as it becomes ready.
+    """
+    before: _UnderWay | None = None  # whole, and committed in the background
+    begun: _UnderWay | None = None  # some of it is sent
     stop: TodoctlError | None = None
+    batch: Batch | None = None
     with ThreadPoolExecutor(max_workers=1) as worker:
         try:
-            for batch in batches:
-                yield from _settled(under_way)
-                under_way.append((batch, worker.submit(holder.commit, batch.decided, batch.sends)))
+            for batch in steps:
+                if begun is None:
+                    if before and not (batch.is_whole or before[1].done()):
+                        continue
+                    yield from _settled(before)
+                    before, begun = None, (batch, worker.submit(holder.commit, batch.decided, batch.sends()))
+                if batch.is_whole:
+                    before, begun = begun, None
+                elif begun[1].done():
+                    begun[1].result()  # it failed
         except TodoctlError as error:
             # What stops the next batch is said after what became of this one.
             stop = error
-        yield from _settled(under_way)
+        finally:
+            if batch:
+                # Nobody may wait for its rest; of one that is whole this isn't heard.
+                batch.give_up()
+        yield from _settled(before)
     if stop:
         raise stop
 
 
-def _settled(under_way: list[tuple[_Batch, Future[None]]]) -> Iterator[_Batch]:
-    while under_way:
-        batch, commit = under_way.pop()
+def _settled(under_way: _UnderWay | None) -> Iterator[Batch]:
+    if under_way:
+        batch, commit = under_way
         commit.result()
         yield batch
 
 
 def _undecided(holder: Holder, header: PlanHeader, lines: Iterable[bytes], progress: Progress) -> Iterator[Entry]:
-    """The entries that are still to be done, in the plan's order."""
-    state, states = holder.ledger.state, frozenset(header.states)
+    """The entries that are still to be done, in the plan's order.
+
+    That they are is noted at once: what is prepared next, or a second line about the same letter, must see it. Without
+    the commit all ends.
+    """
+    claim, states = holder.ledger.claim, frozenset(header.states)
+    targets: set[tuple[str | None, int | None]] = set()
     for entry in entries(lines):
-        if entry.act == "skip":
+        act = entry.act
+        if act == "skip":
             continue
-        if entry.act == "replay" and not _is_target(header, entry):
-            raise UsageError(f"the plan's header knows no place {entry.topic}/{entry.to} for {entry.name}", hint=_AGAIN)
-        if state(entry.partition, entry.offset) in states:
+        if act == "replay" and (target := (entry.topic, entry.to)) not in targets:
+            if not _is_target(header, entry):
+                place = f"{entry.topic}/{entry.to}"
+                raise UsageError(f"the plan's header knows no place {place} for {entry.name}", hint=AGAIN)
+            targets.add(target)
+        if act == "cover" and not _is_sent(holder, entry):
+            if holder.ledger.state(entry.partition, entry.offset) in states:
+                progress.orphaned += 1
+            else:
+                progress.decided += 1
+        elif claim(entry.partition, entry.offset, states, "parked" if act == "park" else "replayed"):
             yield entry
         else:
             progress.decided += 1
@@ -194,93 +203,7 @@ def _is_target(header: PlanHeader, entry: Entry) -> bool:
     return target is not None and (entry.to is None or entry.to < target.partitions)
 
 
-def _batches(
-    holder: Holder, plan: str, pairs: Iterable[tuple[Entry, Any]], progress: Progress, size: int, first: int
-) -> Iterator[_Batch]:
-    batch = _Batch()
-    for entry, message in pairs:
-        key, value, headers = message.key(), message.value(), message.headers() or ()
-        if entry.digest != digest(key, value, headers):
-            raise RefusedError(f"the letter {entry.name} is not the one that was reviewed", hint=_AGAIN)
-        if entry.act == "replay":
-            _add_replay(holder, plan, batch, entry, value)
-        elif entry.act == "cover" and not _is_sent(holder, entry):
-            progress.orphaned += 1
-        else:
-            _add_decision(holder, batch, entry)
-        if len(batch.decided) >= first or batch.bytes >= _BYTES:
-            yield batch
-            batch, first = _Batch(), size
-    if batch.decided:
-        yield batch
-
-
-def _add_replay(holder: Holder, plan: str, batch: _Batch, entry: Entry, value: bytes | None) -> None:
-    if entry.has_value:
-        value = entry.value
-    elif entry.is_wrapped:
-        value = wrapped_value(value)
-    headers = [*entry.headers, mark(plan, entry.partition, entry.offset, entry.count)]
-    batch.sends.append((entry.topic or "", value, entry.key, -1 if entry.to is None else entry.to, headers))
-    batch.bytes += len(value or b"")
-    _decide(holder, batch, entry, _shared(holder, batch, "replayed", entry.topic, entry.to, entry.count))
-
-
-def _add_decision(holder: Holder, batch: _Batch, entry: Entry) -> None:
-    is_park = entry.act == "park"
-    decision = _shared(holder, batch, "parked") if is_park else _shared(holder, batch, "replayed", entry.topic)
-    batch.parked += is_park
-    batch.covered += not is_park
-    _decide(holder, batch, entry, decision)
-
-
-def _decide(holder: Holder, batch: _Batch, entry: Entry, decision: Decision) -> None:
-    batch.decided.append((entry.partition, entry.offset, decision))
-    # At once: what is prepared next, or a second line about this letter, must see it. Without the commit all ends.
-    holder.ledger.set(entry.partition, entry.offset, decision.action)
-
-
-def _shared(
-    holder: Holder, batch: _Batch, action: State, topic: str | None = None, to: int | None = None, count: int = 0
-) -> Decision:
-    what = (action, topic, to, count)
-    if (found := batch.shared.get(what)) is None:
-        found = replace(holder.decision(action), topic=topic, partition=to, count=count)
-        batch.shared[what] = found
-    return found
-
-
 def _is_sent(holder: Holder, entry: Entry) -> bool:
     """Whether the record that this letter shares with another one was re-published: its line may have been cut."""
     place = read_name(entry.same_as or "")
     return place is not None and holder.ledger.state(*place) == "replayed"
-
-
-def _with_letters(desk: Desk, wanted: Iterable[Entry]) -> Iterator[tuple[Entry, Any]]:
-    """Each entry with its letter as librdkafka's message, read in one go as far as they lie close together."""
-    partition, position = -1, 0
-    source: Iterator[Any] = iter(())
-    with ExitStack() as opened:
-        for entry in wanted:
-            if entry.partition != partition or not 0 <= entry.offset - position < _GAP:
-                opened.close()
-                source = _messages(desk, entry.partition, entry.offset, opened)
-            for message in source:
-                if (found := message.offset()) >= entry.offset:
-                    break
-            else:
-                found = -1
-            if found != entry.offset:
-                raise RefusedError(f"the plan no longer fits: the letter {entry.name} is gone", hint=_AGAIN)
-            partition, position = entry.partition, entry.offset + 1
-            yield entry, message
-
-
-def _messages(desk: Desk, partition: int, offset: int, opened: ExitStack) -> Iterator[Any]:
-    place = (desk.topic, partition)
-    start, end = desk.ranges.get(place, (0, 0))
-    if not start <= offset < end:
-        return
-    reader = opened.enter_context(Reader(desk.broker, {place: offset}, {place: end}))
-    for batch in reader.batches():
-        yield from batch

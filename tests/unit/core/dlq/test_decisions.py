@@ -37,7 +37,7 @@ def key(offset: int, topic_id: str = "T", cluster: str = "C", partition: int = 0
 
 def written(decision: Decision, offsets: Iterable[int] = (20,)) -> tuple[bytes, bytes]:
     """The one record that says what was decided about letters of partition 0."""
-    (record,) = decision_records("C", "T", [(0, offset, decision) for offset in offsets])
+    (record,) = decision_records("C", "T", [(0, decision, list(offsets))])
     return record
 
 
@@ -81,6 +81,17 @@ def test_the_newest_decision_holds() -> None:
     assert seen.state(0, 20) == "pending"
 
 
+def test_a_letter_is_claimed_once() -> None:
+    """Only in a state that is asked for; the state is another one at once."""
+    seen = ledger()
+    seen.take(key(20), value(PARKED))
+    assert not seen.claim(0, 20, {"pending"}, "replayed")
+    assert seen.claim(0, 20, {"pending", "parked"}, "replayed")
+    assert seen.claim(1, 5000, {"pending"}, "parked")
+    assert not seen.claim(1, 5000, {"pending"}, "replayed")
+    assert [seen.state(0, 20), seen.state(1, 5000), seen.state(1, 5001)] == ["replayed", "parked", "pending"]
+
+
 @pytest.mark.parametrize("stranger", [key(20, "U"), key(20, "gone"), key(20, cluster="D")])
 def test_decisions_about_other_topics_hide_nothing(stranger: bytes) -> None:
     """A topic made anew has another id, another cluster another one: their letters are others."""
@@ -115,8 +126,8 @@ def test_plans_and_the_operator_are_known() -> None:
 
 
 def test_letters_of_a_partition_that_share_a_decision_share_its_record() -> None:
-    """Not so those of another partition, or with an equal decision of another moment's making."""
-    decided = [(0, 30, PARKED), (0, 20, PARKED), (1, 5, PARKED), (0, 21, replace(PARKED))]
+    """In whatever order they are told; a letter alone has a record of its own."""
+    decided = [(0, PARKED, [30, 20]), (1, PARKED, [5]), (0, PARKED, [21])]
     records = dict(decision_records("C", "T", decided))
     assert len(records) == 3
     assert {key(5, partition=1), key(21)} < records.keys()
@@ -153,7 +164,7 @@ def test_compaction_forgets_nothing(batches: list[tuple[str, set[int], bool]]) -
     expected: dict[int, str] = {}
     for action, offsets, is_shared in batches:
         decision = replace(REPLAYED, action=action)
-        each = [(0, offset, decision if is_shared else replace(decision)) for offset in offsets]
+        each = [(0, decision, [*offsets])] if is_shared else [(0, decision, [offset]) for offset in offsets]
         for name, said in decision_records("C", "T", each):
             seen.take(name, said)
             told.pop(name, None)
