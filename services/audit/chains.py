@@ -82,12 +82,14 @@ class _Writing:
 
     def _lines(self, chain: Chain, entries: Sequence[Entry]) -> Iterator[str]:
         head = self._heads[chain]
-        for entry in entries:
-            values = entry.plain(chain_seq=head.chain_seq + 1, recorded_at=self._recorded_at)
-            digest = values_hash(head.hash, values)
-            yield _line(values, head.hash, digest)
-            head = Head(chain_seq=head.chain_seq + 1, hash=digest)
-            self.ends[chain] = head
+        last = head.hash
+        for sequence, entry in enumerate(entries, start=head.chain_seq + 1):
+            values = entry.plain(chain_seq=sequence, recorded_at=self._recorded_at)
+            digest = values_hash(last, values)
+            yield _line(values, last, digest)
+            last = digest
+        if entries:
+            self.ends[chain] = Head(head.chain_seq + len(entries), last)
 
 
 def _line(values: list[Plain], previous: bytes, digest: bytes) -> str:
@@ -97,7 +99,7 @@ def _line(values: list[Plain], previous: bytes, digest: bytes) -> str:
             values[column] = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     if values[_RAW] is not None:
         values[_RAW] = f"\\\\x{values[_RAW]}"
-    cells = ["\\N" if value is None else str(value) for value in values]
+    cells = [value if type(value) is str else "\\N" if value is None else str(value) for value in values]
     return "\t".join(cells) + f"\t\\\\x{previous.hex()}\t\\\\x{digest.hex()}\n"
 
 
