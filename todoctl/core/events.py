@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime, WithJsonSchema
 
@@ -84,7 +84,8 @@ class Event(Payload):
     """
 
     schema_version: str = SCHEMA_VERSION
-    event_id: UUID = Field(default_factory=uuid4)
+    # Without a default: one that is drawn by whoever reads the event would be another each time.
+    event_id: UUID
     event_type: str
     user_id: Id
     task_id: Id

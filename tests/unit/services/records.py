@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
+from uuid import uuid4
 
 from hypothesis import strategies as st
 
@@ -61,6 +62,7 @@ def task(**changes: Any) -> TaskSnapshot:
 def event(topic: str, **changes: Any) -> Event:
     """A sound event of a topic, a fresh event id each time."""
     common: dict[str, Any] = {
+        "event_id": uuid4(),
         "user_id": 7,
         "task_id": 41,
         "user_seq": 3,
@@ -212,6 +214,7 @@ def _changes() -> Iterator[tuple[str, Callable[[Envelope], None]]]:
     yield "an impossible time", _with("occurred_at", "2030-02-30T09:00:00Z")
     yield "another topic's type", _with("event_type", "user.created")
     yield "a bad event id", _with("event_id", "not-a-uuid")
+    yield "without an event id", _without("event_id")
 
 
 def bad_records(topic: str) -> dict[str, bytes]:
