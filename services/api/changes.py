@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
-from uuid import uuid4
 
 from services.api.fields import format_duration
 from services.api.models import Task
@@ -91,8 +90,8 @@ def _events(task: Task, cause: Cause) -> dict[str, Event]:
         "payload": TaskChange(task=snapshot(task), changed=cause.changed),
     }
     return {
-        TASK_EVENTS: TaskEvent(event_id=uuid4(), event_type=cause.event_type, **common),
-        TASK_UPDATES: TaskUpdateEvent(event_id=uuid4(), event_type="task.sync", **common),
+        TASK_EVENTS: TaskEvent(event_type=cause.event_type, **common),
+        TASK_UPDATES: TaskUpdateEvent(event_type="task.sync", **common),
     }
 
 

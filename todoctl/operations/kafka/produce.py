@@ -65,7 +65,9 @@ def _checked(place: str, value: bytes | None, wanted: Wanted) -> tuple[bytes, by
         found = json.loads(value or b"")
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")  # noqa: TRY301 - all that is wrong with a value ends below
-        envelope = found if "specversion" in found else {"data": {"schema_version": "1.0", "event_id": str(uuid4()), **found}}
+        envelope = (
+            found if "specversion" in found else {"data": {"schema_version": "1.0", "event_id": str(uuid4()), **found}}
+        )
         event = parse_event(wanted.topic, envelope)
     except ValidationError as error:
         detail = tuple(f"{'.'.join(map(str, item['loc'])) or 'event'}: {item['msg']}" for item in error.errors())
