@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import Table, bindparam, select, text, update
@@ -10,14 +9,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
-from services.api.models import RecurringTaskState, Series, Task, UserSeq
+from services.api.models import IdempotencyKey, RecurringTaskState, Series, Task, UserSeq
 
 # Column → value. What is only ever inserted goes to its table as such: the unit of work costs several times as much.
 Row = dict[str, Any]
 
 _WHOLE = (joinedload(Task.series), joinedload(Task.reminder))
 # Every write runs these: put together once, they are compiled once.
-_SEQS = cast("Table", UserSeq.__table__)
+_SEQS, _KEYS = (cast("Table", model.__table__) for model in (UserSeq, IdempotencyKey))
 _NEXT_SEQ = (
     insert(_SEQS)
     .values(user_id=bindparam("user_id"), last_seq=1, floor_seq=0)
@@ -33,23 +32,7 @@ INSERT INTO api.outbox (user_id, user_seq, topic, key, event_id, envelope, creat
 SELECT :user_id, :user_seq, topic, :key, CAST(envelope ->> 'id' AS uuid), envelope, :occurred_at
 FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS events(topic text, envelope jsonb)
 """)
-_KEPT = text("""
-SELECT request_hash, status, response, version FROM api.idempotency_keys WHERE user_id = :user_id AND key = :key
-""")
-_KEEP = text("""
-INSERT INTO api.idempotency_keys (user_id, key, request_hash, status, response, version, created_at)
-VALUES (:user_id, :key, :request_hash, :status, :response, :version, :created_at)
-""")
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a request with a key was answered."""
-
-    request_hash: bytes
-    status: int
-    response: str
-    version: int
+_KEEP = insert(_KEYS)
 
 
 async def next_seq(session: AsyncSession, user_id: int) -> int:
@@ -70,11 +53,9 @@ async def tell(session: AsyncSession, told: Row) -> None:
     await (await session.connection()).execute(_TOLD, told)
 
 
-async def kept_answer(session: AsyncSession, user_id: int, key: str) -> Kept | None:
+async def kept_answer(session: AsyncSession, user_id: int, key: str) -> IdempotencyKey | None:
     """What the first request with this key was answered; read under the user's lock, or a twin may be overlooked."""
-    link = await session.connection()
-    row = (await link.execute(_KEPT, {"user_id": user_id, "key": key})).one_or_none()
-    return None if row is None else Kept(*row)
+    return await session.get(IdempotencyKey, (user_id, key))
 
 
 async def keep_answer(session: AsyncSession, answer: Row) -> None:

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.api import handlers, store
 from services.api.changes import Cause, EventType, told
-from services.api.models import Task
+from services.api.models import IdempotencyKey, Task
 from services.api.schemas import NewTask, NextOccurrence, TaskView
-from services.api.store import Kept, Row
+from services.api.store import Row
 from services.common.database import Database
 from services.common.problems import Problem, field_problem
 
@@ -163,7 +163,7 @@ def _kept(ticket: Ticket, answer: Answer, now: datetime) -> Row:
     }
 
 
-def _replay(kept: Kept, ticket: Ticket) -> Answer:
+def _replay(kept: IdempotencyKey, ticket: Ticket) -> Answer:
     if kept.request_hash != ticket.digest:
         raise Problem(422, "idempotency_key_reused", "this Idempotency-Key was used for another request")
     return Answer(kept.status, kept.response, kept.version, "replayed")

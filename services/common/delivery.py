@@ -130,13 +130,7 @@ def read_envelope(value: bytes) -> dict[str, Any]:
 
 def _expected_entry(entry: _Entry, topic: str) -> Delivery:
     place = entry.metadata
-    origin = Origin(
-        topic=topic,
-        partition=_number(place.partition),
-        offset=_number(place.offset),
-        key=None if place.key is None else _unescaped(place.key),
-        timestamp_ms=_number(place.timestamp),
-    )
+    origin = _origin_of(topic, place.key, place.partition, place.offset, place.timestamp)
     return Delivery(entry.event, origin, entry.entry_id)
 
 
@@ -159,13 +153,16 @@ def _entry_value(event: Any) -> bytes:
 
 
 def _origin(metadata: Mapping[str, Any], topic: str) -> Origin:
-    key = metadata.get("__key")
+    return _origin_of(topic, *(metadata.get(f"__{name}") for name in ("key", "partition", "offset", "timestamp")))
+
+
+def _origin_of(topic: str, key: Any, partition: Any, offset: Any, timestamp: Any) -> Origin:
     return Origin(
         topic=topic,
-        partition=_number(metadata.get("__partition")),
-        offset=_number(metadata.get("__offset")),
+        partition=_number(partition),
+        offset=_number(offset),
         key=_unescaped(key) if isinstance(key, str) else None,
-        timestamp_ms=_number(metadata.get("__timestamp")),
+        timestamp_ms=_number(timestamp),
     )
 
 

@@ -25,7 +25,7 @@ FAULTS = (
     Fault(
         "api does not keep the answer to an idempotency key",
         "services/api/writes.py",
-        (("            await store.keep_answer(session, _kept(ticket, answer, now))\n", ""),),
+        (("await store.keep_answer(session, _kept(ticket, answer, now))", "_kept(ticket, answer, now)"),),
         "api/test_idempotency.py::test_a_repeated_request_gets_the_same_answer_and_has_no_effect",
     ),
     Fault(
@@ -162,20 +162,20 @@ FAULTS = (
     ),
     Fault(
         "audit stores what it has stored already",
-        "services/audit/store.py",
-        (("if event_id not in known]", "]"),),
+        "services/audit/chains.py",
+        (("if entry.event_id not in known:", "if entry:"),),
         "audit/test_audit_store.py::test_duplicates_across_batches_are_stored_once",
     ),
     Fault(
         "audit does not chain its rows",
-        "services/audit/store.py",
-        (("head = Head(chain_seq=head.chain_seq + 1, hash=digest)", "head = Head(head.chain_seq + 1, head.hash)"),),
+        "services/audit/chains.py",
+        (("            last = digest\n", ""),),
         "audit/test_audit_store.py::test_a_batch_lies_in_its_order_in_one_chain",
     ),
     Fault(
         "audit does not lock the head of its chain",
-        "services/audit/store.py",
-        ((" AND partition = :partition FOR UPDATE", " AND partition = :partition"),),
+        "services/audit/chains.py",
+        (("ORDER BY topic, partition FOR UPDATE", "ORDER BY topic, partition"),),
         "audit/test_audit_store.py::test_two_batches_at_once_on_one_chain_make_one_chain",
     ),
     Fault(

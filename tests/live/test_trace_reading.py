@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -76,13 +77,14 @@ def look(kafka: KafkaServer) -> Callable[..., Topics]:
 def test_an_event_is_found_from_its_moment_and_its_key(
     look: Callable[..., Topics], events: dict[str, Seen], name: str
 ) -> None:
-    """By time and partition: a few hundred records of a million."""
-    topics_seen, wanted = look(), events[name]
+    """By time and partition: a few hundred records of a million, and well within ten seconds."""
+    topics_seen, wanted, began = look(), events[name], time.monotonic()
     [found] = topics_seen.find([Seen(TASK_EVENTS, "task.created", USER, 5, wanted.user_seq, wanted.occurred_at)])
     assert found.event_id == wanted.event_id
     assert found.place is not None
     assert found.place.partition == partition_of(str(USER), PARTITIONS)
     assert topics_seen.records_read <= 1_000
+    assert time.monotonic() - began < 10
 
 
 def test_what_is_not_there_is_looked_for_up_to_the_bound(look: Callable[..., Topics], events: dict[str, Seen]) -> None:

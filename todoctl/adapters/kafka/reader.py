@@ -54,7 +54,10 @@ class Reader:
         patience: float = 10.0,
         ahead_kib: int = 8192,
     ) -> None:
-        """Plan the reading; at most `ahead_kib` are fetched ahead, whatever the number of partitions."""
+        """Plan the reading; at most `ahead_kib` are fetched ahead, whatever the number of partitions.
+
+        More than the default would be memory that is new to the process all the time.
+        """
         from confluent_kafka import Consumer
 
         self._broker = broker

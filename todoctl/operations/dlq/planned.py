@@ -22,9 +22,6 @@ _GAP = 5_000
 # So many entries are known before their letters are read.
 _AHEAD = 1000
 
-# Fetched ahead in KiB; more would be memory that is new to the process all the time.
-_FETCHED = 8192
-
 
 def with_letters(desk: Desk, wanted: Iterable[Entry]) -> Iterator[tuple[Entry, Any] | None]:
     """Each entry with its letter, read in one go as far as they lie close together; None while one is looked for.
@@ -103,7 +100,7 @@ class _Readers(AbstractContextManager["_Readers"]):
         start, end = self._desk.ranges.get(place, (0, 0))
         if not start <= offset < end:
             return None
-        return Reader(self._desk.broker, {place: offset}, {place: end}, ahead_kib=_FETCHED).__enter__()
+        return Reader(self._desk.broker, {place: offset}, {place: end}).__enter__()
 
 
 def _close(reader: Reader | None) -> None:

@@ -93,21 +93,23 @@ async def test_a_mixed_batch_goes_to_its_chains(log: AuditLog, todo: TodoDatabas
             assert verify(todo, topic, partition) is None
 
 
-async def test_two_batches_at_once_on_one_chain_make_one_chain(log: AuditLog, todo: TodoDatabase) -> None:
+async def test_two_batches_at_once_on_one_chain_make_one_chain(database: Database, todo: TodoDatabase) -> None:
     """After a rebalance two consumers may both have the partition: rows are once and linked."""
     shared = entries(30)
     batches = [shared[start : start + 15] for start in range(0, 16, 3)] + [shared]
-    counts = await asyncio.gather(*(log.append(batch) for batch in batches))
+    # Each by a log of its own, as in a process of its own: one log alone would write them together.
+    counts = await asyncio.gather(*(AuditLog(database, clock=FakeClock()).append(batch) for batch in batches))
     assert sum(counts) == 30
     assert len(rows(todo)) == 30
     assert verify(todo) is None
 
 
-async def test_many_writers_on_many_chains_with_shared_events(log: AuditLog, todo: TodoDatabase) -> None:
+async def test_many_writers_on_many_chains_with_shared_events(database: Database, todo: TodoDatabase) -> None:
     """The same events through several partitions at once: each is stored once, every chain is whole."""
     events = entries(40)
 
     async def deliver(partition: int) -> None:
+        log = AuditLog(database, clock=FakeClock())
         # Another order in each partition, as a replay into new partitions would have it.
         order = events[partition * 7 :] + events[: partition * 7]
         moved = [entry(partition=partition, offset=n, event_id=made.event_id) for n, made in enumerate(order)]
