@@ -19,10 +19,7 @@ class IntentStore:
     def __init__(self, sidecar: Sidecar) -> None:
         self._sidecar = sidecar
         self._reads: Together[str, Found | None] = Together(self._read_all)
-        # Three queues, so that no mail that has its connection waits behind those that come or go.
-        self._claims: Together[StateWrite, bool] = Together(self._write_all)
-        self._exchanges: Together[StateWrite, bool] = Together(self._write_all, moment=0.001)
-        self._saves: Together[StateWrite, bool] = Together(self._write_all)
+        self._writes: Together[StateWrite, bool] = Together(self._write_all)
 
     async def read(self, key: str) -> Found | None:
         """The intent and its ETag, or None where there is none."""
@@ -34,7 +31,7 @@ class IntentStore:
         Raises:
             Unavailable: another process was faster.
         """
-        if not await self._claims.ask(StateWrite(key, intent.model_dump(mode="json"), etag)):
+        if not await self._writes.ask(StateWrite(key, intent.model_dump(mode="json"), etag)):
             raise Unavailable("another process claimed this reminder's mail")
         # The store does not tell it when it stores.
         found = await self.read(key)
@@ -48,13 +45,13 @@ class IntentStore:
         Raises:
             Unavailable: another process did that, or took it over.
         """
-        if not await self._exchanges.ask(StateWrite(key, intent.model_dump(mode="json"), etag)):
+        if not await self._writes.ask(StateWrite(key, intent.model_dump(mode="json"), etag)):
             raise Unavailable("another process took this reminder's mail over")
         return intent
 
     async def save(self, key: str, intent: Intent) -> None:
         """Store an intent, whatever is there."""
-        await self._saves.ask(StateWrite(key, intent.model_dump(mode="json"), last=True))
+        await self._writes.ask(StateWrite(key, intent.model_dump(mode="json"), last=True))
 
     async def _read_all(self, keys: Sequence[str]) -> list[Found | None]:
         found = await self._sidecar.versioned_states(keys)

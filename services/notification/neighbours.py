@@ -32,7 +32,7 @@ class Neighbours:
         self._recipients: dict[int, tuple[float, Recipient]] = {}
         self._accounts: Together[str, Account] = Together(self._find_account)
         self._users: Together[int, Recipient | None] = Together(self._find_users)
-        self._standings: Together[ReminderEvent, bool] = Together(self._find_standings, moment=0.001)
+        self._standings: Together[ReminderEvent, bool] = Together(self._find_standings)
 
     async def account(self) -> Account:
         """The mail account; a changed secret counts within half a minute."""
