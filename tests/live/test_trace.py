@@ -36,16 +36,20 @@ def complete(platform: Platform, subject: object) -> dict[str, Any]:
     return dict(result.json())
 
 
-def broken(platform: Platform, subject: object, *words: str) -> dict[str, Any]:
-    """The trace once a gap says all the words; it ends with 3."""
+def broken(platform: Platform, subject: object, *words: str, only: str = "") -> dict[str, Any]:
+    """The trace once a gap says all the words, and every gap is of the part `only`; it ends with 3.
+
+    A part that runs may be behind for a moment, and a trace that says so is right.
+    """
 
     def look() -> dict[str, Any] | None:
         result = trace(platform, subject)
         found = result.json()
         named = any(all(word in gap for word in words) for gap in found["gaps"])
-        return found if result.code == 3 and found["verdict"] == "broken" and named else None
+        alone = not only or {gap.partition(":")[0] for gap in found["gaps"]} == {only}
+        return found if result.code == 3 and found["verdict"] == "broken" and named and alone else None
 
-    return dict(until(180, look, f"a gap with {words}"))
+    return dict(until(180, look, f"a gap with {words} {only and 'of it alone'}"))
 
 
 @pytest.fixture
@@ -112,8 +116,8 @@ def test_a_stopped_service_is_named(platform: Platform, user: User) -> None:
     with stopped(platform, "recurring"):
         task = user.create(**users.recurring(1))
         user.complete(task["id"])
-        found = broken(platform, task["id"], "task.completed published, not consumed by recurring, lag", "retry")
-        assert not [gap for gap in found["gaps"] if not gap.startswith("recurring: ")], found["gaps"]
+        words = "task.completed published, not consumed by recurring, lag", "retry"
+        found = broken(platform, task["id"], *words, only="recurring")
         assert any("recurring: no answer" in gap for gap in found["gaps"])
     complete(platform, task["id"])
 
@@ -130,8 +134,7 @@ def test_audit_behind_is_named_and_its_events_are_still_found(platform: Platform
     """Without audit rows the places come from the topics themselves: from the moment on, in the key's partition."""
     with stopped(platform, "audit-daprd", "audit"):
         task = user.create(title="unseen by audit")
-        found = broken(platform, task["id"], "task.created published, not consumed by audit")
-        assert {gap.partition(":")[0] for gap in found["gaps"]} == {"audit"}
+        found = broken(platform, task["id"], "task.created published, not consumed by audit", only="audit")
         assert 0 < found["records_read"] < 200
         event = next(step["event_id"] for step in found["steps"] if step["words"].startswith("task.created published"))
         assert broken(platform, event, "not consumed by audit")["subject"] == {"kind": "event", "id": event}
@@ -156,8 +159,7 @@ def test_an_outbox_that_is_held_back_is_named(platform: Platform, user: User) ->
     """Committed and not published: the outbox, how long, and when it is tried again."""
     with relay_held_back(platform):
         task = user.create(title="held back")
-        found = broken(platform, task["id"], "task.created: task-events: in the outbox for", "not published")
-        assert {gap.partition(":")[0] for gap in found["gaps"]} == {"outbox"}
+        broken(platform, task["id"], "task.created: task-events: in the outbox for", "not published", only="outbox")
     complete(platform, task["id"])
 
 

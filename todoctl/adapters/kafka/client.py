@@ -65,6 +65,12 @@ _ADMINISTRATOR = {
 _administrators: dict[tuple[tuple[str, str], ...], Any] = {}
 _complaints: dict[tuple[tuple[str, str], ...], Any] = {}  # what librdkafka said last of such a broker
 _making = Lock()
+
+# Of two threads that look up leaders with one client, librdkafka (2.16) may use memory that it has freed: what wakes the one
+# wakes the other in the middle of its call (`rd_kafka_topic_partition_list_query_leaders_async`). So they take turns; but
+# behind one that waits for a broker which is away, nobody waits for longer than this.
+_looking_up = Lock()
+_TURN = 1.0
 # While the interpreter still runs: librdkafka's threads may want it when a client goes.
 atexit.register(_administrators.clear)
 
@@ -110,6 +116,22 @@ def _complaint(broker: Broker | None) -> tuple[tuple[str, ...], str]:
     return (error.str(),), "todoctl env show" if is_refused else "todoctl status"
 
 
+@contextmanager
+def _turn() -> Iterator[None]:
+    is_ours = _looking_up.acquire(timeout=_TURN)
+    try:
+        yield
+    finally:
+        if is_ours:
+            _looking_up.release()
+
+
+def metadata(admin: Any) -> Any:
+    """Every broker and every topic of the cluster, as librdkafka tells them; raises what it raises."""
+    with _turn():
+        return admin.list_topics(timeout=SECONDS)
+
+
 def partitions(broker: Broker, admin: Any, topics: Sequence[str]) -> list[Place]:
     """Every (topic, partition) of the topics.
 
@@ -126,7 +148,7 @@ def survey(broker: Broker, admin: Any, topics: Sequence[str]) -> tuple[str, list
         KafkaError: the cluster has no such topic.
     """
     with translated("list partitions", broker):
-        known = admin.list_topics(timeout=SECONDS)
+        known = metadata(admin)
     for topic in topics:
         if topic not in known.topics:
             raise KafkaError(f"Kafka: there is no topic {topic!r}", hint="todoctl topics list")
@@ -137,7 +159,7 @@ def survey(broker: Broker, admin: Any, topics: Sequence[str]) -> tuple[str, list
 def leaders(broker: Broker, places: Iterable[Place]) -> dict[str, list[Place]]:
     """The broker that leads each of the places, as a name for a person with its address → its places."""
     with translated("ask who leads the partitions", broker):
-        known = administrator(broker).list_topics(timeout=SECONDS)
+        known = metadata(administrator(broker))
     found: dict[str, list[Place]] = {}
     for topic, number in places:
         partition = known.topics[topic].partitions.get(number) if topic in known.topics else None
@@ -190,22 +212,23 @@ def _ask_offsets(
     isolation = IsolationLevel.READ_COMMITTED if read_committed else IsolationLevel.READ_UNCOMMITTED
     specs = {TopicPartition(*place): spec for place, spec in asked.items()}
     failed: dict[Place, tuple[str, bool]] = {}
-    with translated("ask for offsets"):
-        answers = admin.list_offsets(specs, isolation_level=isolation, request_timeout=SECONDS) if specs else {}
-    for item, future in answers.items():
-        place = (item.topic, item.partition)
-        try:
-            offset = future.result(SECONDS + 1).offset
-            if offset == OFFSET_INVALID:
-                # Of a leader that can't be reached librdkafka gives this, and no error.
-                failed[place] = ("its leader did not answer", True)
-            else:
-                found[place] = offset
-        except KafkaException as error:
-            reason = error.args[0]
-            failed[place] = (reason.str(), reason.code() in _passing())
-        except FutureTimeoutError:
-            failed[place] = ("no answer", False)
+    with _turn():
+        with translated("ask for offsets"):
+            answers = admin.list_offsets(specs, isolation_level=isolation, request_timeout=SECONDS) if specs else {}
+        for item, future in answers.items():
+            place = (item.topic, item.partition)
+            try:
+                offset = future.result(SECONDS + 1).offset
+                if offset == OFFSET_INVALID:
+                    # Of a leader that can't be reached librdkafka gives this, and no error.
+                    failed[place] = ("its leader did not answer", True)
+                else:
+                    found[place] = offset
+            except KafkaException as error:
+                reason = error.args[0]
+                failed[place] = (reason.str(), reason.code() in _passing())
+            except FutureTimeoutError:
+                failed[place] = ("no answer", False)
     return failed
 
 

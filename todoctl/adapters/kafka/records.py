@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,10 +96,8 @@ def marks(
         KafkaError: a partition's leader does not answer; it is named.
     """
     specs = api().OffsetSpec
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(offsets, broker, admin, dict.fromkeys(places, specs.earliest()))
-        last = pool.submit(offsets, broker, admin, dict.fromkeys(places, specs.latest()), read_committed=read_committed)
-        starts, ends = first.result(), last.result()
+    starts = offsets(broker, admin, dict.fromkeys(places, specs.earliest()))
+    ends = offsets(broker, admin, dict.fromkeys(places, specs.latest()), read_committed=read_committed)
     return {place: (starts[place], ends[place]) for place in places}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from todoctl.adapters.kafka.client import SECONDS, Broker, Place, administrator, api, translated
+from todoctl.adapters.kafka.client import SECONDS, Broker, Place, administrator, api, metadata, translated
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def layout(broker: Broker) -> dict[str, tuple[Partition, ...]]:
     """Topic → its partitions, for every topic of the cluster."""
     with translated("list topics", broker):
         admin = administrator(broker)
-        known = admin.list_topics(timeout=SECONDS).topics
+        known = metadata(admin).topics
     return {
         name: tuple(
             Partition(number, found.leader, tuple(found.replicas), tuple(found.isrs))
@@ -64,7 +64,7 @@ def specs(broker: Broker, names: Sequence[str]) -> dict[str, TopicSpec]:
     """The topics among `names` that exist, with the settings that differ from the broker's defaults."""
     with translated("list topics", broker):
         admin = administrator(broker)
-        known = admin.list_topics(timeout=SECONDS).topics
+        known = metadata(admin).topics
         present = [name for name in names if name in known]
         if not present:
             return {}
@@ -116,7 +116,7 @@ def ids(broker: Broker, names: Sequence[str]) -> dict[str, str]:
     found = {}
     with translated("describe topics", broker):
         admin = administrator(broker)
-        known = admin.list_topics(timeout=SECONDS).topics
+        known = metadata(admin).topics
         present = [name for name in names if name in known]
         if not present:
             return {}
