@@ -2,7 +2,7 @@
 
 import { $, el, icon } from "./dom.js";
 import { PAGE } from "./query.js";
-import { bucket, inFull, moment, repetition, span } from "./time.js";
+import { bucket, inFull, moment, reminder, repetition } from "./time.js";
 
 const PRIORITY = { urgent: "Urgent", high: "High", medium: "Medium", low: "Low" };
 
@@ -87,10 +87,10 @@ export class List {
     box.checked = done;
     const title = el(
       "button",
-      { type: "button", class: "title", "data-act": "open", "aria-haspopup": "dialog", onclick: () => this.#act("edit", task) },
+      { type: "button", class: "title", dir: "auto", "data-act": "open", "aria-haspopup": "dialog", onclick: () => this.#act("edit", task) },
       task.title,
     );
-    const description = task.description ? el("p", { class: "description" }, task.description) : null;
+    const description = task.description ? el("p", { class: "description", dir: "auto" }, task.description) : null;
     const marks = el("div", { class: "marks" }, ...this.#marks(task, done));
     const words = el("div", { class: "words" }, title, description, marks.childElementCount ? marks : null);
     const classes = ["task", `priority-${task.priority}`, done ? "done" : "", this.#fresh.has(task.id) ? "fresh" : ""];
@@ -122,9 +122,7 @@ export class List {
       marks.push(el("span", { class: "mark" }, icon("repeat"), el("span", { class: "unseen" }, "Repeats "), repetition(task.recurrence_rule)));
     }
     if (task.reminder_offset) {
-      const words = span(task.reminder_offset);
-      const text = words === "when due" ? words : `${words} before`;
-      marks.push(el("span", { class: "mark" }, icon("bell"), el("span", { class: "unseen" }, "Reminder "), text));
+      marks.push(el("span", { class: "mark" }, icon("bell"), el("span", { class: "unseen" }, "Reminder "), reminder(task.reminder_offset)));
     }
     for (const tag of task.tags) {
       const attributes = { type: "button", class: "chip", "data-act": `tag-${tag}`, title: "Show tasks with this tag", onclick: () => this.#act("tag", task, tag) };
