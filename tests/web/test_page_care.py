@@ -219,3 +219,17 @@ def test_the_link_in_a_mail_opens_its_task(site: Site) -> None:
     expect(page).to_have_url(f"{site.url}/")
     page.goto(f"{site.url}/?task={task['id'] + 1_000_000}")
     expect(page.locator("#toasts")).to_have_text("This task is not among yours any more.")
+
+
+def test_large_letters_fit_a_phone(site: Site) -> None:
+    """With letters twice as large nothing leaves the screen and no button's word is broken."""
+    page = site.joined(width=375, height=700)
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    for word in ("Add", "Filter"):
+        button = page.get_by_role("button", name=word, exact=True)
+        lines = button.evaluate(
+            "(node) => { const range = document.createRange(); range.selectNodeContents(node.firstChild);"
+            " return range.getClientRects().length; }"
+        )
+        assert lines == 1, word

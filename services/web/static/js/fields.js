@@ -186,21 +186,21 @@ function tagKey(event) {
 function addTags() {
   const given = $("f-tag").value.split(",").map((tag) => tag.trim()).filter(Boolean);
   const wanted = [...new Set([...tags, ...given])];
+  // Chips that are there stay: leaving the field by a press on one's button ends here, before the press becomes a click.
+  $("f-tags").append(...wanted.slice(tags.length, MOST_TAGS).map(chip));
   tags = wanted.slice(0, MOST_TAGS);
   const surplus = wanted.slice(MOST_TAGS);
   $("f-tag").value = surplus.join(", ");
   if (surplus.length) complainAt({ field: "tags", message: TOO_MANY_TAGS });
-  if (given.length) drawTags();
 }
 
-function drawTags() {
-  const chips = tags.map((tag) => {
-    const remove = () => {
-      tags = tags.filter((other) => other !== tag);
-      drawTags();
-      $("f-tag").focus();
-    };
-    return el("li", { class: "chip" }, tag, el("button", { type: "button", "aria-label": `Remove tag ${tag}`, onclick: remove }, icon("close")));
-  });
-  $("f-tags").replaceChildren(...chips);
+const drawTags = () => $("f-tags").replaceChildren(...tags.map(chip));
+
+function chip(tag) {
+  const remove = () => {
+    tags = tags.filter((other) => other !== tag);
+    drawTags();
+    $("f-tag").focus();
+  };
+  return el("li", { class: "chip" }, tag, el("button", { type: "button", "aria-label": `Remove tag ${tag}`, onclick: remove }, icon("close")));
 }
