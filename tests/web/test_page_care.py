@@ -233,3 +233,31 @@ def test_large_letters_fit_a_phone(site: Site) -> None:
             " return range.getClientRects().length; }"
         )
         assert lines == 1, word
+
+
+@pytest.mark.parametrize("button", ["Edit: B", "Delete: B"])
+def test_a_dialog_gives_the_focus_back_to_a_button_drawn_anew(site: Site, button: str) -> None:
+    """The list changed behind the dialog; whoever uses the keyboard goes on where they were."""
+    page = site.joined()
+    site.task(page, title="A")
+    site.task(page, title="B")
+    page.get_by_role("button", name=button).focus(timeout=15_000)
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog[open]")).to_be_visible()
+    site.task(page, title="C")
+    expect(page.locator("#list li")).to_have_count(3, timeout=15_000)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name=button)).to_be_focused()
+
+
+def test_the_last_page_leaves_the_focus_on_a_button(site: Site) -> None:
+    """The button that led there can't lead further; its neighbour has the focus, and back again."""
+    page = site.joined()
+    for at in range(26):
+        site.task(page, title=f"Task {at}")
+    page.locator("#next").focus(timeout=15_000)
+    page.keyboard.press("Enter")
+    expect(page.locator("#page-words")).to_have_text("26 to 26 of 26")
+    expect(page.locator("#previous")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#next")).to_be_focused()

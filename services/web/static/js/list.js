@@ -12,11 +12,15 @@ export class List {
   #shown = "";
   #page = null;
   #fresh = new Set();
+  #left = null;
 
   /** `act(name, task, detail)` hears what somebody wants: toggle, edit, delete, tag. */
   constructor(query, act) {
     this.#query = query;
-    this.#act = act;
+    this.#act = (...given) => {
+      this.#left = focused();
+      act(...given);
+    };
     $("previous").addEventListener("click", () => query.turn(-1));
     $("next").addEventListener("click", () => query.turn(1));
   }
@@ -29,6 +33,11 @@ export class List {
   /** Draw the next page even if it is the one that is shown: a box may be ticked that the service did not accept. */
   forget() {
     this.#shown = "";
+  }
+
+  /** A dialog closed: give the focus back also where the button that opened it was drawn anew. */
+  refocus() {
+    if (document.activeElement === document.body || document.activeElement?.closest("dialog:not([open])")) restore(this.#left);
   }
 
   /** Nothing new came: what was shown before still holds, as far as we know. */
@@ -144,8 +153,11 @@ export class List {
 
   #pages({ items, total, offset }) {
     $("pages").hidden = total <= PAGE && offset === 0;
+    const active = document.activeElement;
     $("previous").disabled = offset === 0;
     $("next").disabled = offset + items.length >= total;
+    if (active === $("next") && active.disabled) $("previous").focus();
+    if (active === $("previous") && active.disabled) $("next").focus();
     $("page-words").textContent = items.length ? `${offset + 1} to ${offset + items.length} of ${total}` : `${total} in all`;
     const what = { open: "open", completed: "done" }[this.#query.status];
     const tasks = `${total} ${what ? `${what} ` : ""}${total === 1 ? "task" : "tasks"}`;

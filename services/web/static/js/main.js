@@ -201,6 +201,7 @@ session.onChange(() => {
   else live.renew();
 });
 
+for (const id of ["editor", "confirm"]) $(id).addEventListener("close", () => list.refocus());
 $("logout").addEventListener("click", () => session.end());
 $("account-button").append(icon("user"));
 document.addEventListener("click", (event) => event.target.closest("#account") || ($("account").open = false));
