@@ -6,14 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    StringConstraints,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from services.common.moments import Moment
 from todoctl.core.recurrence import zone
@@ -34,11 +27,11 @@ _DURATION = re.compile(
 )
 
 
-def one_line(value: object) -> object:
-    """`value`; ValueError if it is a text with a control character in it."""
-    if isinstance(value, str) and _CONTROL.search(value):
+def one_line(text: str) -> str:
+    """`text` without the blanks around it; ValueError if a control character is in it."""
+    if _CONTROL.search(text):
         raise ValueError("control characters, line breaks and lone surrogates are not allowed")
-    return value
+    return text.strip()
 
 
 def many_lines(text: str) -> str:
@@ -100,20 +93,9 @@ _LINES = {"pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"}
 _ZONE: dict[str, Any] = {"format": "iana-time-zone", "examples": ["Europe/Berlin", "UTC"]}
 _DURATION_PATTERN = r"^P(?=[0-9T])([0-9]{1,2}W)?([0-9]{1,3}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,6}M)?([0-9]{1,8}S)?)?$"
 
-# Control characters are looked for before the blanks around a line go: a line break at its end is no blank.
-Title = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    BeforeValidator(one_line),
-    Field(json_schema_extra=_LINE),
-]
+Title = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=200, json_schema_extra=_LINE)]
 Description = Annotated[str, Field(max_length=10_000, json_schema_extra=_LINES), AfterValidator(many_lines)]
-Tag = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
-    BeforeValidator(one_line),
-    Field(json_schema_extra=_LINE),
-]
+Tag = Annotated[str, AfterValidator(one_line), Field(min_length=1, max_length=50, json_schema_extra=_LINE)]
 Tags = Annotated[tuple[Tag, ...], Field(max_length=20), AfterValidator(_distinct)]
 Zone = Annotated[str, Field(max_length=64, json_schema_extra=_ZONE), AfterValidator(_known_zone)]
 Instant = Annotated[Moment, AfterValidator(_instant)]
