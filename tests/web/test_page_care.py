@@ -118,12 +118,17 @@ def test_a_tag_with_a_comma_finds_its_task(site: Site) -> None:
 
 
 def test_a_session_that_ends_keeps_what_was_typed(site: Site) -> None:
-    """The task dialog is there again after the next login of the same user, and saves."""
+    """The task dialog is there again after the next login of the same user, in every tab, and saves."""
     page = site.joined()
     email = page.locator("#account-email").inner_text() or page.locator("#account-email").text_content()
-    page.get_by_role("button", name="Details…").click()
-    page.locator("#f-title").fill("An hour of words")
+    other = page.context.new_page()
+    other.goto(site.url)
+    ready(other)
+    for tab in (page, other):
+        tab.get_by_role("button", name="Details…").click()
+        tab.locator("#f-title").fill("An hour of words")
     page.evaluate(f"() => {{ {_END} }}")
+    expect(other.locator("#auth")).to_be_visible(timeout=15_000)
     page.get_by_label("E-mail address").fill(str(email))
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
@@ -132,6 +137,8 @@ def test_a_session_that_ends_keeps_what_was_typed(site: Site) -> None:
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#editor")).to_be_hidden()
     assert site.call(page, "GET", "/api/tasks")["items"][0]["title"] == "An hour of words"
+    expect(other.locator("#f-title")).to_have_value("An hour of words")
+    expect(other.locator("#editor")).to_be_visible()
 
 
 def test_the_next_user_finds_nothing_of_the_last_one(site: Site) -> None:
@@ -255,7 +262,8 @@ def test_the_last_page_leaves_the_focus_on_a_button(site: Site) -> None:
     page = site.joined()
     for at in range(26):
         site.task(page, title=f"Task {at}")
-    page.locator("#next").focus(timeout=15_000)
+    expect(page.locator("#page-words")).to_have_text("1 to 25 of 26", timeout=15_000)
+    page.locator("#next").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#page-words")).to_have_text("26 to 26 of 26")
     expect(page.locator("#previous")).to_be_focused()

@@ -169,7 +169,8 @@ function leave(why = "") {
   user = "";
   wanted += 1;
   live.stop();
-  session.end();
+  if (why) session.drop();
+  else session.end();
   clearInterval(expiry);
   askAgain(false);
   editor.suspend();
