@@ -115,7 +115,7 @@ def settle_reminder(task: Task, now: datetime) -> None:
     trigger_at = task.due_date - task.reminder_offset
     if reminder is None:
         reminder = task.reminder = Reminder(user_id=task.user_id, state="cancelled", trigger_at=trigger_at)
-    if reminder.state == "cancelled" or reminder.trigger_at != trigger_at:
+    if reminder.state in {"cancelled", "skipped"} or reminder.trigger_at != trigger_at:
         reminder.state = "scheduled" if task.due_date > now else "skipped"
     reminder.trigger_at, reminder.due_date = trigger_at, task.due_date
 
@@ -161,7 +161,7 @@ def _repeat(task: Task, rule: RecurrenceRule | None, now: datetime) -> None:
     try:
         first_occurrence(rule, anchor=anchor, zone=task.zone)
     except ValueError as exc:
-        raise InvalidFieldError("recurrence_rule", str(exc)) from exc
+        raise InvalidFieldError("recurrence_rule.until", str(exc)) from exc
     task.recurrence_rule = rule.model_dump(mode="json", exclude_none=True)
     task.due_local, task.occurrence = anchor, 1
     task.series = Series(

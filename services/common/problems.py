@@ -105,10 +105,7 @@ async def _problem(_: Request, problem: Problem) -> Response:
 
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
     # Only place and message: the value that was sent stays out of answers and logs.
-    errors = [
-        {"field": _field(item["loc"]), "message": str(item["msg"]).removeprefix("Value error, ")}
-        for item in error.errors()
-    ]
+    errors = [{"field": _field(item["loc"]), "message": _words(item)} for item in error.errors()]
     status = 400 if any(item["type"] == "json_invalid" for item in error.errors()) else 422
     return render(Problem(status, "invalid", "the request is not valid", errors=errors))
 
@@ -134,6 +131,15 @@ async def _failure(_: Request, error: ServiceFailure) -> Response:
     if isinstance(error, Unavailable):
         return render(unavailable("a dependency is away; try again", seconds=error.retry_after))
     return render(Problem(502, "refused_upstream", "a dependency refused the call"))
+
+
+def _words(item: Mapping[str, Any]) -> str:
+    """What is wrong with a field; pydantic counts items also where it is a text's characters that it counts."""
+    if item["type"] not in {"too_short", "too_long"}:
+        return str(item["msg"]).removeprefix("Value error, ")
+    side = "min" if item["type"] == "too_short" else "max"
+    bound, unit = item["ctx"][f"{side}_length"], "character" if item["ctx"]["field_type"] == "Value" else "item"
+    return f"should have at {'least' if side == 'min' else 'most'} {bound} {unit}{'' if bound == 1 else 's'}"
 
 
 def _field(location: Sequence[str | int]) -> str:

@@ -6,13 +6,17 @@ const SECONDS = 20;
 /** What the service said went wrong; `fields` has its words for single fields. */
 export class Problem extends Error {
   constructor(status, body, retryAfter) {
-    super(body.detail || "Something went wrong.");
+    const fields = Array.isArray(body.errors) ? body.errors : [];
+    const named = fields.map(({ field, message }) => `${field}: ${message}`).join("; ");
+    super(sentence(named || body.detail || "something went wrong"));
     this.status = status;
     this.code = body.code || "";
-    this.fields = Array.isArray(body.errors) ? body.errors : [];
+    this.fields = fields;
     this.retryAfter = retryAfter;
   }
 }
+
+const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1).replace(/[.]?$/, ".");
 
 /** Nobody answered: no network, or nobody there. */
 export class Unreachable extends Error {

@@ -3,7 +3,7 @@
 import { newKey, Problem } from "./api.js";
 import { $, el, icon, toast } from "./dom.js";
 import * as fields from "./fields.js";
-import { moment, repetition, span } from "./time.js";
+import { moment, reminder, repetition } from "./time.js";
 
 const LABELS = {
   title: "Title",
@@ -23,6 +23,7 @@ export class Editor {
   #theirs = null;
   #key = "";
   #sent = "";
+  #suspended = false;
 
   constructor(api, onSaved) {
     this.#api = api;
@@ -51,17 +52,42 @@ export class Editor {
     $("f-title").focus();
   }
 
+  /** Close because the session ended; what was typed waits for `resume`. */
+  suspend() {
+    this.#suspended = $("editor").open;
+    $("editor").close();
+  }
+
+  /** The same user is back. */
+  resume() {
+    if (!this.#suspended) return;
+    this.#suspended = false;
+    $("editor").showModal();
+    $("f-title").focus();
+    this.#fail("Not saved yet: your session had ended.");
+  }
+
+  /** Keep nothing of what was typed: it was another user's. */
+  forget() {
+    this.#suspended = false;
+    this.#task = null;
+    fields.show({});
+  }
+
   /** Somebody else changed or deleted a task. */
   changed(task) {
     if (!$("editor").open || this.#task?.id !== task.id || task.version <= this.#version) return;
+    // News of the save that is under way, perhaps; if it is another's, the save's answer says so.
+    if ($("editor-save").disabled) return;
     if (task.status === "deleted") this.#fail("This task was deleted elsewhere.");
     else this.#showConflict(task);
   }
 
   async #save() {
     const wanted = fields.read(this.#task || {});
-    if (!wanted.title) {
-      fields.complain([{ field: "title", message: "A task needs a title." }]);
+    const lacking = fields.lacking();
+    if (lacking.length) {
+      fields.complain(lacking);
       return;
     }
     const body = this.#task ? fields.difference(this.#task, wanted) : fields.newBody(wanted);
@@ -99,12 +125,13 @@ export class Editor {
     else if (error.fields?.length) {
       const homeless = fields.complain(error.fields);
       this.#fail(homeless.map(({ field, message }) => `${field}: ${message}`).join("; "));
-    } else this.#fail(navigator.onLine === false ? "You are offline. Nothing is lost: save again when you are back." : `${error.message} Try again.`);
+    } else this.#fail(navigator.onLine === false ? "You are offline. Nothing is lost: save again when you are back." : `${error.message} Nothing is lost: save again.`);
   }
 
   async #conflict() {
     try {
       this.#showConflict(await this.#api.get(`/api/tasks/${this.#task.id}`));
+      $("conflict").focus();
     } catch (error) {
       this.#fail(error.status === 404 ? "This task was deleted elsewhere." : error.message);
     }
@@ -119,7 +146,6 @@ export class Editor {
     const rows = differing.flatMap((name) => [el("dt", {}, LABELS[name]), el("dd", {}, words(name, theirs[name]))]);
     if (theirs.status !== before.status) rows.push(el("dt", {}, "Status"), el("dd", {}, theirs.status === "completed" ? "done" : "open again"));
     $("conflict-fields").replaceChildren(...rows);
-    $("conflict").focus();
   }
 
   /** Save what is in the fields on top of the newest version. */
@@ -130,7 +156,7 @@ export class Editor {
     this.#task = { ...this.#theirs };
     // Fields that only the other side touched stay theirs.
     fields.show({ ...this.#theirs, ...mine });
-    if (mine.due_date !== undefined) $("f-due").dataset.shown = "";
+    if (mine.due_date !== undefined) $("f-due").dataset.shown = "theirs";
     this.#showConflict(null);
     this.#save();
   }
@@ -172,5 +198,5 @@ function words(name, value) {
   if (name === "due_date") return moment(value);
   if (name === "tags") return value.join(", ");
   if (name === "recurrence_rule") return repetition(value);
-  return name === "reminder_offset" ? `${span(value)} before` : value;
+  return name === "reminder_offset" ? reminder(value) : value;
 }

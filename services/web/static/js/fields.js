@@ -1,11 +1,12 @@
 // The fields of the task dialog: a task in, what the user wants out, and the words for fields that don't fit.
 
 import { $, el, icon } from "./dom.js";
-import { DAYS, LONG_DAYS, SHORT_DAYS, fromField, span, toField, zone } from "./time.js";
+import { DAYS, LONG_DAYS, SHORT_DAYS, fromField, reminder, toField, zone } from "./time.js";
 
 const REMINDERS = ["PT0S", "PT10M", "PT30M", "PT1H", "PT3H", "P1D", "P2D", "P7D"];
 const UNITS = { daily: "days", weekly: "weeks", monthly: "months" };
 const MOST_TAGS = 20;
+const TOO_MANY_TAGS = `A task has at most ${MOST_TAGS} tags.`;
 
 let tags = [];
 
@@ -33,6 +34,8 @@ export function show(task) {
   drawTags();
   showReminder(task.reminder_offset || "");
   showRule(task.recurrence_rule);
+  $("other-zone").textContent = task.zone && task.zone !== zone ? `Days and times are counted in ${task.zone}.` : "";
+  $("other-zone").hidden = !$("other-zone").textContent;
   settle();
   complain([]);
 }
@@ -51,6 +54,24 @@ export function read(task) {
     reminder_offset: due ? $("f-reminder").value || null : null,
     recurrence_rule: due ? readRule(task.recurrence_rule) : null,
   };
+}
+
+/** What the service could not miss, because it would read like an empty field: half a date, an end without a day. */
+export function lacking() {
+  const due = $("f-due");
+  const repeats = due.value && $("f-frequency").value;
+  const odd = (id) => !$(id).validity.valid;
+  const missing = (id) => odd(id) || !$(id).value;
+  const found = [
+    [!$("f-title").value.trim(), "title", "A task needs a title."],
+    [odd("f-due"), "due_date", "It needs a day and a time."],
+    [$("f-tag").value.trim(), "tags", TOO_MANY_TAGS],
+    [repeats && missing("f-interval"), "recurrence_rule", "Every how many? A whole number from 1 to 999."],
+    [repeats === "monthly" && odd("f-monthday"), "recurrence_rule", "The day of the month is a whole number from 1 to 31."],
+    [repeats && chosenEnd() === "until" && missing("f-until"), "recurrence_rule", "Until which day?"],
+    [repeats && chosenEnd() === "count" && missing("f-count"), "recurrence_rule", "How many times? A whole number from 1 to 9999."],
+  ];
+  return found.filter(([wrong]) => wrong).map(([, field, message]) => ({ field, message }));
 }
 
 /** The wanted fields that differ from the task. */
@@ -111,7 +132,7 @@ const chosenEnd = () => document.querySelector("input[name=ends]:checked").value
 
 function showReminder(offset) {
   const offsets = REMINDERS.includes(offset) || !offset ? REMINDERS : [...REMINDERS, offset];
-  const words = (value) => (value === "PT0S" ? "When it is due" : `${span(value)} before`);
+  const words = (value) => (value === "PT0S" ? "When it is due" : reminder(value));
   const options = offsets.map((value) => el("option", { value }, words(value)));
   $("f-reminder").replaceChildren(el("option", { value: "" }, "None"), ...options);
   $("f-reminder").value = offset;
@@ -132,14 +153,14 @@ function showRule(rule) {
 function readRule(before) {
   const frequency = $("f-frequency").value;
   if (!frequency) return null;
-  const rule = { frequency, interval: Number($("f-interval").value) || 1, basis: $("f-basis").value };
+  const rule = { frequency, interval: Number($("f-interval").value), basis: $("f-basis").value };
   const days = [...document.querySelectorAll("input[name=day]:checked")].map((box) => box.value);
   if (frequency === "weekly" && days.length) rule.days_of_week = days;
   if (frequency === "monthly" && $("f-monthday").value) rule.day_of_month = Number($("f-monthday").value);
   const until = $("f-until").value;
   // A rule that ends at a time of day keeps it while its day stays.
   if (chosenEnd() === "until" && until) rule.until = before?.until?.startsWith(until) ? before.until : until;
-  if (chosenEnd() === "count") rule.count = Number($("f-count").value) || 1;
+  if (chosenEnd() === "count") rule.count = Number($("f-count").value);
   return ordered(rule);
 }
 
@@ -151,6 +172,8 @@ function ordered(rule) {
 }
 
 function tagKey(event) {
+  // With an input method Enter ends a word, not the tag.
+  if (event.isComposing) return;
   if (event.key === "Enter" && $("f-tag").value.trim()) {
     event.preventDefault();
     addTags();
@@ -161,22 +184,23 @@ function tagKey(event) {
 }
 
 function addTags() {
-  const given = $("f-tag").value.split(",").map((tag) => tag.trim());
-  const wanted = given.filter((tag) => tag && !tags.includes(tag));
-  $("f-tag").value = "";
-  if (!wanted.length) return;
-  tags = [...new Set([...tags, ...wanted])].slice(0, MOST_TAGS);
-  drawTags();
+  const given = $("f-tag").value.split(",").map((tag) => tag.trim()).filter(Boolean);
+  const wanted = [...new Set([...tags, ...given])];
+  // Chips that are there stay: leaving the field by a press on one's button ends here, before the press becomes a click.
+  $("f-tags").append(...wanted.slice(tags.length, MOST_TAGS).map(chip));
+  tags = wanted.slice(0, MOST_TAGS);
+  const surplus = wanted.slice(MOST_TAGS);
+  $("f-tag").value = surplus.join(", ");
+  if (surplus.length) complainAt({ field: "tags", message: TOO_MANY_TAGS });
 }
 
-function drawTags() {
-  const chips = tags.map((tag) => {
-    const remove = () => {
-      tags = tags.filter((other) => other !== tag);
-      drawTags();
-      $("f-tag").focus();
-    };
-    return el("li", { class: "chip" }, tag, el("button", { type: "button", "aria-label": `Remove tag ${tag}`, onclick: remove }, icon("close")));
-  });
-  $("f-tags").replaceChildren(...chips);
+const drawTags = () => $("f-tags").replaceChildren(...tags.map(chip));
+
+function chip(tag) {
+  const remove = () => {
+    tags = tags.filter((other) => other !== tag);
+    drawTags();
+    $("f-tag").focus();
+  };
+  return el("li", { class: "chip" }, tag, el("button", { type: "button", "aria-label": `Remove tag ${tag}`, onclick: remove }, icon("close")));
 }

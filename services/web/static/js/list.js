@@ -2,7 +2,7 @@
 
 import { $, el, icon } from "./dom.js";
 import { PAGE } from "./query.js";
-import { bucket, inFull, moment, repetition, span } from "./time.js";
+import { bucket, inFull, moment, reminder, repetition } from "./time.js";
 
 const PRIORITY = { urgent: "Urgent", high: "High", medium: "Medium", low: "Low" };
 
@@ -12,11 +12,15 @@ export class List {
   #shown = "";
   #page = null;
   #fresh = new Set();
+  #left = null;
 
   /** `act(name, task, detail)` hears what somebody wants: toggle, edit, delete, tag. */
   constructor(query, act) {
     this.#query = query;
-    this.#act = act;
+    this.#act = (...given) => {
+      this.#left = focused();
+      act(...given);
+    };
     $("previous").addEventListener("click", () => query.turn(-1));
     $("next").addEventListener("click", () => query.turn(1));
   }
@@ -29,6 +33,11 @@ export class List {
   /** Draw the next page even if it is the one that is shown: a box may be ticked that the service did not accept. */
   forget() {
     this.#shown = "";
+  }
+
+  /** A dialog closed: give the focus back also where the button that opened it was drawn anew. */
+  refocus() {
+    if (document.activeElement === document.body || document.activeElement?.closest("dialog:not([open])")) restore(this.#left);
   }
 
   /** Nothing new came: what was shown before still holds, as far as we know. */
@@ -87,10 +96,10 @@ export class List {
     box.checked = done;
     const title = el(
       "button",
-      { type: "button", class: "title", "data-act": "open", "aria-haspopup": "dialog", onclick: () => this.#act("edit", task) },
+      { type: "button", class: "title", dir: "auto", "data-act": "open", "aria-haspopup": "dialog", onclick: () => this.#act("edit", task) },
       task.title,
     );
-    const description = task.description ? el("p", { class: "description" }, task.description) : null;
+    const description = task.description ? el("p", { class: "description", dir: "auto" }, task.description) : null;
     const marks = el("div", { class: "marks" }, ...this.#marks(task, done));
     const words = el("div", { class: "words" }, title, description, marks.childElementCount ? marks : null);
     const classes = ["task", `priority-${task.priority}`, done ? "done" : "", this.#fresh.has(task.id) ? "fresh" : ""];
@@ -122,9 +131,7 @@ export class List {
       marks.push(el("span", { class: "mark" }, icon("repeat"), el("span", { class: "unseen" }, "Repeats "), repetition(task.recurrence_rule)));
     }
     if (task.reminder_offset) {
-      const words = span(task.reminder_offset);
-      const text = words === "when due" ? words : `${words} before`;
-      marks.push(el("span", { class: "mark" }, icon("bell"), el("span", { class: "unseen" }, "Reminder "), text));
+      marks.push(el("span", { class: "mark" }, icon("bell"), el("span", { class: "unseen" }, "Reminder "), reminder(task.reminder_offset)));
     }
     for (const tag of task.tags) {
       const attributes = { type: "button", class: "chip", "data-act": `tag-${tag}`, title: "Show tasks with this tag", onclick: () => this.#act("tag", task, tag) };
@@ -146,8 +153,11 @@ export class List {
 
   #pages({ items, total, offset }) {
     $("pages").hidden = total <= PAGE && offset === 0;
+    const active = document.activeElement;
     $("previous").disabled = offset === 0;
     $("next").disabled = offset + items.length >= total;
+    if (active === $("next") && active.disabled) $("previous").focus();
+    if (active === $("previous") && active.disabled) $("next").focus();
     $("page-words").textContent = items.length ? `${offset + 1} to ${offset + items.length} of ${total}` : `${total} in all`;
     const what = { open: "open", completed: "done" }[this.#query.status];
     const tasks = `${total} ${what ? `${what} ` : ""}${total === 1 ? "task" : "tasks"}`;

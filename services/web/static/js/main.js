@@ -1,6 +1,6 @@
 // The page: joins its parts and keeps them in step.
 
-import { Api } from "./api.js";
+import { Api, newKey } from "./api.js";
 import { Auth } from "./auth.js";
 import { $, debounced, icon, toast } from "./dom.js";
 import { confirmDelete, Editor, tellFailure } from "./editor.js";
@@ -48,6 +48,13 @@ const ACTIONS = {
 let user = "";
 let wanted = 0;
 let expiry = 0;
+let again = 0;
+// Whose words the fields hold.
+let last = "";
+// The task that a reminder's mail leads to.
+let asked = new URLSearchParams(location.search).get("task");
+// The title that was added last and is not known to have arrived, and its key: added again it is the same task.
+let doubtful = { title: "", key: "" };
 
 async function attempt(method, path, options, words) {
   try {
@@ -73,12 +80,22 @@ async function load(redraw = false) {
     const page = await api.get("/api/tasks", query.params);
     if (turn !== wanted || !session.token) return;
     // The last task of the last page went: there is a page before it.
-    if (!page.items.length && page.total && page.offset) query.turn(-1);
+    if (!page.items.length && page.total && page.offset) query.toLast(page.total);
     else list.draw(page);
+    askAgain(false);
   } catch (error) {
-    if (turn === wanted && error.status && error.status !== 401) toast(error.message, "bad");
+    if (turn === wanted && error.status !== 401) {
+      if (error.status && !again) toast(error.message, "bad");
+      askAgain(!error.status || error.status === 429 || error.status >= 500);
+    }
     list.failed();
   }
+}
+
+/** Whether the list is to be asked for again in a moment: what is shown is not what the fields above it say. */
+function askAgain(wanting) {
+  clearTimeout(again);
+  again = wanting ? setTimeout(() => user && load(), 4000) : 0;
 }
 
 const soon = debounced(load, 60);
@@ -112,13 +129,29 @@ async function enter() {
   for (const id of ["app", "connection", "account"]) $(id).hidden = false;
   $("account-email").textContent = session.email;
   tellState("connecting");
+  if (last && last !== user) forget();
+  last = user;
   // On a phone the field would bring up the keyboard.
   (matchMedia("(pointer: fine)").matches ? $("quick-title") : $("main")).focus();
+  editor.resume();
   watchExpiry();
   const cursor = await head();
   if (session.user !== user) return;
   await load(true);
+  openAsked();
   await live.start(cursor);
+}
+
+async function openAsked() {
+  if (!asked) return;
+  const id = asked;
+  asked = null;
+  history.replaceState(null, "", location.pathname + location.hash);
+  try {
+    editor.open(await api.get(`/api/tasks/${encodeURIComponent(id)}`));
+  } catch (error) {
+    toast(error.status === 404 ? "This task is not among yours any more." : error.message, "bad");
+  }
 }
 
 /** Where the user's changes end now; read before the tasks, so that nothing falls in between. */
@@ -136,13 +169,25 @@ function leave(why = "") {
   user = "";
   wanted += 1;
   live.stop();
-  session.end();
+  if (why) session.drop();
+  else session.end();
   clearInterval(expiry);
+  askAgain(false);
+  editor.suspend();
+  if (!why) forget();
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   for (const id of ["app", "connection", "account", "offline"]) $(id).hidden = true;
   $("account").open = false;
   list.clear();
   auth.open(why);
+}
+
+/** Take what a user wrote out of the fields, before another one sees it. */
+function forget() {
+  query.forget();
+  editor.forget();
+  $("quick-title").value = "";
+  doubtful = { title: "", key: "" };
 }
 
 function watchExpiry() {
@@ -157,6 +202,7 @@ session.onChange(() => {
   else live.renew();
 });
 
+for (const id of ["editor", "confirm"]) $(id).addEventListener("close", () => list.refocus());
 $("logout").addEventListener("click", () => session.end());
 $("account-button").append(icon("user"));
 document.addEventListener("click", (event) => event.target.closest("#account") || ($("account").open = false));
@@ -181,8 +227,11 @@ $("quick").addEventListener("submit", async (event) => {
   const title = field.value.trim();
   if (!title) return;
   field.value = "";
+  if (title !== doubtful.title) doubtful = { title, key: newKey() };
+  const { key } = doubtful;
   try {
-    await api.write("POST", "/api/tasks", { body: { title, ...(zone ? { zone } : {}) } });
+    await api.write("POST", "/api/tasks", { key, body: { title, ...(zone ? { zone } : {}) } });
+    if (doubtful.key === key) doubtful = { title: "", key: "" };
     toast(`Added: ${title}`);
   } catch (error) {
     field.value = field.value || title;

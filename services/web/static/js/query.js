@@ -51,7 +51,8 @@ export class Query {
   }
 
   get tags() {
-    const given = $("filter-tags").value.split(",").map((tag) => tag.trim());
+    // In quotes a tag may hold a comma.
+    const given = [...$("filter-tags").value.matchAll(/"([^"]*)"|[^,]+/g)].map(([all, quoted]) => (quoted ?? all).trim());
     return [...new Set(given.filter(Boolean))].slice(0, 20);
   }
 
@@ -67,7 +68,7 @@ export class Query {
 
   /** Show the tasks with a tag. */
   withTag(tag) {
-    if (!this.tags.includes(tag)) $("filter-tags").value = [...this.tags, tag].join(", ");
+    if (!this.tags.includes(tag)) $("filter-tags").value = [...this.tags, tag].map((one) => (one.includes(",") ? `"${one}"` : one)).join(", ");
     this.#changed();
   }
 
@@ -77,11 +78,29 @@ export class Query {
     this.#changed(false);
   }
 
+  /** The last page there is. */
+  toLast(total) {
+    this.offset = Math.floor((total - 1) / PAGE) * PAGE;
+    this.#changed(false);
+  }
+
   clear() {
+    this.#empty();
+    this.#changed();
+  }
+
+  /** Nothing is looked for any more, and nothing of it is left in the address: another user may come. */
+  forget() {
+    this.#empty();
+    this.offset = 0;
+    this.#count();
+    this.#keep();
+  }
+
+  #empty() {
     $("filters").reset();
     this.overdue = false;
     $("q").value = "";
-    this.#changed();
   }
 
   #listen() {
@@ -152,14 +171,14 @@ export class Query {
       status: this.status === "open" ? "" : this.status || "all",
       sort: $("sort").value === "due_date asc" ? "" : $("sort").value,
       priority: this.priorities.join(","),
-      tags: this.tags.join(","),
+      tags: $("filter-tags").value.trim(),
       from: $("filter-from").value,
       to: $("filter-to").value,
       overdue: this.overdue ? "1" : "",
       offset: this.offset || "",
     };
     for (const [name, value] of Object.entries(values)) if (value) kept.set(name, value);
-    history.replaceState(null, "", kept.size ? `#${kept}` : location.pathname);
+    history.replaceState(null, "", location.pathname + location.search + (kept.size ? `#${kept}` : ""));
   }
 
   #restore() {

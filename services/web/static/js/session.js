@@ -44,6 +44,11 @@ export class Session {
     this.#tell();
   }
 
+  /** The token does not hold any more. Other tabs find that out for themselves, without losing what is typed there. */
+  drop() {
+    this.#held = null;
+  }
+
   end() {
     this.#held = null;
     write(null);

@@ -71,6 +71,12 @@ export function span(duration) {
   return words.map(([number, unit]) => `${number} ${unit}${number === 1 ? "" : "s"}`).join(" ") || "when due";
 }
 
+/** How long before the due date, in words. */
+export function reminder(offset) {
+  const words = span(offset);
+  return words === "when due" ? words : `${words} before`;
+}
+
 export const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 // 2024 began on a Monday.
 const named = (style) =>

@@ -81,7 +81,7 @@ FIELDS: list[tuple[str, Any]] = [
     ("recurrence_rule.count", {"frequency": "daily", "count": 10**9}),
     ("recurrence_rule.count", {"frequency": "daily", "count": "2"}),
     ("recurrence_rule.until", {"frequency": "daily", "until": "2030-03-01T09:00:00Z"}),
-    ("recurrence_rule", {"frequency": "daily", "until": "2030-02-01"}),
+    ("recurrence_rule.until", {"frequency": "daily", "until": "2030-02-01"}),
     ("recurrence_rule.days_of_week", {"frequency": "daily", "days_of_week": ["mon"]}),
     ("recurrence_rule.bydate", {"frequency": "daily", "bydate": 1}),
     ("user_id", 8),

@@ -81,7 +81,7 @@ def test_clearing_the_rule_ends_the_series_for_this_task() -> None:
         ({"due_date": None}, {"recurrence_rule": DAILY}, "recurrence_rule"),
         ({"due_date": None}, {"reminder_offset": "PT5M"}, "reminder_offset"),
         ({}, {"due_date": None, "reminder_offset": "PT5M"}, "reminder_offset"),
-        ({}, {"recurrence_rule": {**DAILY, "until": "2030-02-01"}}, "recurrence_rule"),
+        ({}, {"recurrence_rule": {**DAILY, "until": "2030-02-01"}}, "recurrence_rule.until"),
     ],
 )
 def test_fields_that_do_not_go_together_are_refused(start: dict[str, Any], change: dict[str, Any], field: str) -> None:
@@ -124,6 +124,16 @@ def test_a_reminder_whose_moment_has_passed_is_due_while_the_task_is_not() -> No
     handlers.reopen(task, DUE)
     assert task.reminder is not None
     assert task.reminder.state == "skipped"
+
+
+def test_a_skipped_reminder_counts_again_when_the_due_date_lies_ahead() -> None:
+    """Also where a later due date and a longer offset lead to the very moment that was skipped."""
+    task = _task(reminder_offset="PT1H")
+    handlers.complete(task, NOW)
+    handlers.reopen(task, DUE)
+    assert _reminder(task) == ("skipped", DUE - timedelta(hours=1))
+    _edit(task, DUE, due_date=DUE + timedelta(hours=1), reminder_offset="PT2H")
+    assert _reminder(task) == ("scheduled", DUE - timedelta(hours=1))
 
 
 def test_a_reminder_that_has_fired_comes_again_only_at_another_moment() -> None:
