@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.client import (
     SECONDS,
     Broker,
@@ -72,7 +73,7 @@ def to_record(message: Any) -> Record:
         message.timestamp()[1],
         message.key(),
         message.value(),
-        tuple(message.headers() or ()),
+        tuple(columns.headers_of(message)),
     )
 
 
