@@ -42,6 +42,8 @@ def parse_position(text: str, now: datetime) -> Position:
     try:
         moment = parse_moment(text, now)
     except ValueError as error:
+        if isinstance(error.__cause__, OverflowError):
+            raise
         raise ValueError(
             f"{text!r} is no place in a topic: write beginning, end, an offset, an ISO time, or how long ago (15m)"
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from operator import itemgetter
+from operator import itemgetter, methodcaller
 from typing import Any
 
 from confluent_kafka import Message
@@ -14,6 +14,9 @@ from todoctl.core.dlq.foreign import UNREADABLE, Header
 # What a message is given that has a name that is not UTF-8: the client leaves that as a null pointer, so that the second
 # look at the headers would end the process.
 _UNREADABLE: list[Header] = [(UNREADABLE, None)]
+
+# A plain call of Python's would not see the client's error, and fail somewhere behind.
+_ask_headers = methodcaller("headers")
 
 Column = Callable[[list[Any]], Iterable[Any]]
 
@@ -40,9 +43,11 @@ def headers(batch: Sequence[Any]) -> Iterable[Any]:
 
 def headers_of(message: Any) -> Sequence[Header]:
     """One message's headers, as `headers` gives them; empty where it has none."""
-    # Asked by `map`, which sees the client's error; a call of Python's own goes on, and fails somewhere behind.
-    (found,) = headers((message,))
-    return found or ()
+    try:
+        return _ask_headers(message) or ()
+    except (SystemError, UnicodeDecodeError):
+        message.set_headers(_UNREADABLE)
+        return _UNREADABLE
 
 
 def times(batch: list[Any]) -> Iterable[int]:
