@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -29,17 +32,36 @@ def editor(expression: str) -> Callable[[bytes], bytes]:
         raise UsageError(f"--jq: {expression!r} is no jq expression: {error}") from error
 
     def edit(value: bytes) -> bytes:
-        before = value.decode()
+        with _ended_by_ctrl_c():
+            try:
+                return edited(value.decode())
+            except RecursionError as error:
+                raise ValueError("it is nested too deep") from error
+
+    def edited(before: str) -> bytes:
         if _parsed(identity, before) != [json.loads(before)]:
             raise ValueError("jq would round a number of it")
         results = _parsed(program, before)
         if len(results) != 1:
             raise ValueError(f"the expression gives {len(results)} values, not one")
         if results[0] == json.loads(before):
-            return value
+            return before.encode()
         return json.dumps(results[0], ensure_ascii=False, separators=(",", ":")).encode()
 
     return edit
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends the process at once: an expression may loop for ever, and Python hears nothing while jq runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _parsed(program: Any, text: str) -> list[Any]:

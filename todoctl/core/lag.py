@@ -89,11 +89,18 @@ def _problem(facts: Facts) -> str:
     if not facts.is_held:
         return "no member holds the partition" if facts.state == "Stable" else f"the group is {_words(facts.state)}"
     if facts.committed is not None:
-        gone = facts.start - facts.committed
-        return f"{gone} records were removed by retention before they were read" if gone > 0 else ""
+        return _misplaced(facts, facts.committed)
     if facts.reads_new_only or (facts.end == facts.start and facts.has_commits):
         return ""
     return f"never committed; {facts.end - facts.start} records are there"
+
+
+def _misplaced(facts: Facts, committed: int) -> str:
+    """Where the group stands outside of what the partition has; its own reset policy decides what it reads next."""
+    if committed > facts.end:
+        return f"it stands at {committed}, behind the end: set back, or the topic lost records"
+    gone = facts.start - committed
+    return f"{gone} records were removed by retention before they were read" if gone > 0 else ""
 
 
 def _words(state: str) -> str:

@@ -39,10 +39,23 @@ def parse_position(text: str, now: datetime) -> Position:
         return names[text]
     if text.isascii() and text.isdigit() and len(text) < 19:
         return Position("offset", int(text))
-    return Position("time", max(0, round(_moment(text, now).timestamp() * 1000)))
+    try:
+        moment = parse_moment(text, now)
+    except ValueError as error:
+        if isinstance(error.__cause__, OverflowError):
+            raise
+        raise ValueError(
+            f"{text!r} is no place in a topic: write beginning, end, an offset, an ISO time, or how long ago (15m)"
+        ) from error
+    return Position("time", max(0, round(moment.timestamp() * 1000)))
 
 
-def _moment(text: str, now: datetime) -> datetime:
+def parse_moment(text: str, now: datetime) -> datetime:
+    """An ISO time (UTC without a zone), or a duration such as 15m, which is that long ago.
+
+    Raises:
+        ValueError: it is neither; nothing behind a time is passed over, such as a zone's name.
+    """
     try:
         return now - parse_duration(text)
     except OverflowError as error:
@@ -54,7 +67,7 @@ def _moment(text: str, now: datetime) -> datetime:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except ValueError as error:
         raise ValueError(
-            f"{text!r} is no place in a topic: write beginning, end, an offset, an ISO time, or how long ago (15m)"
+            f"{text!r} is no time: write how long ago (15m), or an ISO time (2026-11-27T10:00+01:00; UTC without a zone)"
         ) from error
 
 

@@ -14,6 +14,7 @@ from todoctl.core.dead_letters import DeadLetter
 from todoctl.core.events import DEAD_LETTERS
 from todoctl.core.trace import AuditRow, Letter, Place, Seen
 
+_LATEST_MS = 253_402_300_800_000  # the end of the year 9999
 _OPTIONAL = ("event_id", "correlation_id", "waits_since", "place", "published_at", "audit", "searched")
 
 
@@ -44,7 +45,9 @@ def in_record(place: Place, value: bytes | None, timestamp_ms: int) -> Seen | Le
     if place.topic == DEAD_LETTERS:
         return _letter(data, place)
     seen = _event(place.topic, data)
-    written = datetime.fromtimestamp(timestamp_ms / 1000, UTC) if timestamp_ms > 0 else None
+    # A producer may write any time, one beyond the calendar, too.
+    is_time = 0 < timestamp_ms < _LATEST_MS
+    written = datetime.fromtimestamp(timestamp_ms / 1000, UTC) if is_time else None
     return seen and replace(seen, place=place, published_at=written)
 
 

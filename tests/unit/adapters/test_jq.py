@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -42,3 +45,23 @@ def test_what_is_no_expression_is_refused_at_once() -> None:
     """Before anything is read."""
     with pytest.raises(UsageError, match="no jq expression"):
         editor(".a |")
+
+
+def test_a_value_that_is_nested_too_deep_fails() -> None:
+    """As any other that can't be edited: jq takes more levels than Python's parser."""
+    with pytest.raises(ValueError, match="deep"):
+        editor(".t = 1")(b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}")
+
+
+def test_ctrl_c_ends_an_expression_that_loops() -> None:
+    """Python hears no signal while jq runs."""
+    program = "from todoctl.adapters.jq import editor; print('begun', flush=True); editor('def f: f; f')(b'{}')"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as looping:
+        assert looping.stdout is not None
+        looping.stdout.readline()
+        try:
+            # Between the line and jq it may be heard by Python, which ends it as well.
+            looping.send_signal(signal.SIGINT)
+            assert looping.wait(60) != 0
+        finally:
+            looping.kill()

@@ -120,3 +120,10 @@ def test_a_limit_that_is_none_is_refused(text: str) -> None:
     """The refusal says what may be written."""
     with pytest.raises(ValueError, match="neither a number of messages nor a duration"):
         parse_limit(text)
+
+
+def test_a_commit_behind_the_end_is_no_lag_of_zero() -> None:
+    """Nobody reads on from there."""
+    messages, seconds, problem = lag(committed=1000, oldest_ms=None)
+    assert (messages, seconds) == (None, None)
+    assert "behind the end" in problem

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todoctl.core.positions import BEGINNING, END, Position, Resume, is_topic_name, parse_position, parse_resume
+from todoctl.core.positions import (
+    BEGINNING,
+    END,
+    Position,
+    Resume,
+    is_topic_name,
+    parse_moment,
+    parse_position,
+    parse_resume,
+)
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 NOON = round(NOW.timestamp() * 1000)
@@ -77,3 +86,10 @@ def test_a_token_that_is_none_is_refused(text: str) -> None:
 def test_topic_names(name: str, is_one: bool) -> None:
     """What Kafka takes as a topic's name."""
     assert is_topic_name(name) == is_one
+
+
+@pytest.mark.parametrize("text", ["2026-11-25T12:00:00CET", "2026-11-25T12:00:00+2", "2026-11-25 noon", "-5m", "1200"])
+def test_no_part_of_a_time_is_passed_over(text: str) -> None:
+    """A zone that isn't understood would be hours."""
+    with pytest.raises(ValueError, match="is no time"):
+        parse_moment(text, NOW)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from operator import itemgetter
+from operator import itemgetter, methodcaller
 from typing import Any
 
 from confluent_kafka import Message
+
+from todoctl.core.dlq.foreign import UNREADABLE, Header
+
+# What a message is given that has a name that is not UTF-8: the client leaves that as a null pointer, so that the second
+# look at the headers would end the process.
+_UNREADABLE: list[Header] = [(UNREADABLE, None)]
+
+# A plain call of Python's would not see the client's error, and fail somewhere behind.
+_ask_headers = methodcaller("headers")
 
 Column = Callable[[list[Any]], Iterable[Any]]
 
@@ -16,8 +25,29 @@ partitions: Column = partial(map, Message.partition)
 offsets: Column = partial(map, Message.offset)
 keys: Column = partial(map, Message.key)
 values: Column = partial(map, Message.value)
-headers: Column = partial(map, Message.headers)
 errors: Column = partial(map, Message.error)
+
+
+def headers(batch: Sequence[Any]) -> Iterable[Any]:
+    """Each message's headers, None where it has none; one of the name `UNREADABLE` where they can't be read."""
+    found: list[Any] = []
+    left = map(Message.headers, batch)
+    while len(found) < len(batch):
+        try:
+            found.extend(left)
+        except (SystemError, UnicodeDecodeError):
+            batch[len(found)].set_headers(_UNREADABLE)
+            found.append(_UNREADABLE)
+    return found
+
+
+def headers_of(message: Any) -> Sequence[Header]:
+    """One message's headers, as `headers` gives them; empty where it has none."""
+    try:
+        return _ask_headers(message) or ()
+    except (SystemError, UnicodeDecodeError):
+        message.set_headers(_UNREADABLE)
+        return _UNREADABLE
 
 
 def times(batch: list[Any]) -> Iterable[int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.client import (
     SECONDS,
     Broker,
@@ -71,7 +72,7 @@ def to_record(message: Any) -> Record:
         message.timestamp()[1],
         message.key(),
         message.value(),
-        tuple(message.headers() or ()),
+        tuple(columns.headers_of(message)),
     )
 
 

@@ -17,7 +17,7 @@ from todoctl.core.dlq.decisions import STATES, Operator, State
 from todoctl.core.dlq.filters import Filter, read_name
 from todoctl.core.dlq.foreign import Form
 from todoctl.core.events import DEAD_LETTERS
-from todoctl.core.logs import parse_duration, parse_time
+from todoctl.core.positions import parse_moment
 from todoctl.errors import UsageError
 from todoctl.operations.dlq.desk import Desk, open_desk
 from todoctl.operations.dlq.watching import Consumers, consumers_of
@@ -126,7 +126,7 @@ def _fields(where: Sequence[str]) -> dict[str, Any]:
 
 def _value(field: str, glob: str) -> str | int:
     if field == "user":
-        if not glob.isdigit() or len(glob) > 18:
+        if not (glob.isascii() and glob.isdigit()) or len(glob) > 18:
             raise UsageError(f"--where: user={glob} is no number")
         return int(glob)
     if field == "form" and glob not in get_args(Form):
@@ -147,9 +147,9 @@ def _moment(option: str, text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        moment = parse_time(text) or now() - parse_duration(text)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"{option}: {error}, or an ISO time") from error
+        moment = parse_moment(text, now())
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
     return int(moment.timestamp() * 1000)
 
 

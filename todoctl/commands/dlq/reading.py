@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +23,7 @@ from todoctl.operations.dlq.originals import find_originals
 from todoctl.screen import Output
 
 # A class of letters that was first seen within this time is new.
-_NEW = timedelta(hours=24)
+_NEW = 24 * 3600  # seconds
 
 
 def list_letters(
@@ -240,7 +240,8 @@ def _write_stats(whole: dict[str, Any]) -> None:
 
 
 def _is_new(group: Group, now: datetime) -> bool:
-    return now - datetime.fromtimestamp(group.first_ms / 1000, UTC) < _NEW
+    # A producer may write any time; one beyond the calendar is no datetime.
+    return now.timestamp() - group.first_ms / 1000 < _NEW
 
 
 def _iso(milliseconds: int | None) -> str | None:

@@ -15,6 +15,7 @@ from todoctl.commands import timeouts
 from todoctl.commands.dlq import options
 from todoctl.commands.dlq.outcome import execute
 from todoctl.core.dlq import edits
+from todoctl.core.dlq.decisions import Operator
 from todoctl.core.dlq.filters import Filter
 from todoctl.core.dlq.plan import PlanHeader
 from todoctl.core.events import DEAD_LETTERS
@@ -26,6 +27,7 @@ from todoctl.operations.dlq.replaying import check_plan, count_left, open_plan
 from todoctl.screen import Output
 
 _DIFFS = 3  # edits shown as a diff; the plan has them all
+_FASTEST = 1e9  # letters a second: infinity is no number to reckon with
 _EDITS = 20  # letters that one edits by hand
 
 _MAX_RETURNS = Annotated[
@@ -70,7 +72,11 @@ def plan(
     path = out or Path(f"dlq-plan-{options.now():%Y%m%dT%H%M%S}.jsonl")
     if path.exists():
         raise RefusedError(f"{path} is there already", hint="say another file with --out")
-    header = _make(at, wanted, path, jq=jq, by_hand=edit, max_returns=max_returns, invalid=invalid)
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent} to write the plan to")
+    header = _make(
+        at, wanted, path, options.operator("plan"), jq=jq, by_hand=edit, max_returns=max_returns, invalid=invalid
+    )
     shown = {**header.model_dump(mode="json"), "path": str(path)}
     screen.show(shown, output, lambda: _write_plan(header))
     screen.ok(f"plan {header.id} is written to {path}")
@@ -90,7 +96,9 @@ def replay(
     jq: _JQ = None,
     max_returns: _MAX_RETURNS = 3,
     invalid: _INVALID = False,
-    rate: Annotated[float | None, typer.Option(metavar="N", min=0.1, help="At most N letters a second.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(metavar="N", min=0.1, max=_FASTEST, help="At most N letters a second.")
+    ] = None,
     batch: Annotated[
         int, typer.Option(metavar="N", min=1, max=50_000, help="Letters in a transaction; fewer are slower.")
     ] = BATCH,
@@ -126,10 +134,12 @@ def replay(
     if file and not (options.is_everything(wanted) and state == "pending" and not jq and not invalid):
         raise UsageError("a plan says which letters: give either --plan or filters and edits")
     at = options.at(ctx, topic)
-    path = file or at.settings.state / "plans" / f"dlq-{options.now():%Y%m%dT%H%M%S}.jsonl"
+    me = options.operator("plan")
+    # The session tells two operators of the same second apart: neither may find the other's letters in its plan.
+    path = file or at.settings.state / "plans" / f"dlq-{options.now():%Y%m%dT%H%M%S}-{me.session[:8]}.jsonl"
     if not file:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _make(at, wanted, path, jq=jq, by_hand=False, max_returns=max_returns, invalid=invalid)
+        _make(at, wanted, path, me, jq=jq, by_hand=False, max_returns=max_returns, invalid=invalid)
     header = open_plan(path, takes_changed=accept_changes)
     check_plan(at.desk, header)
     _say_plan(header, path)
@@ -152,7 +162,15 @@ def replay(
 
 
 def _make(
-    at: options.At, wanted: Filter, path: Path, *, jq: str | None, by_hand: bool, max_returns: int, invalid: bool
+    at: options.At,
+    wanted: Filter,
+    path: Path,
+    me: Operator,
+    *,
+    jq: str | None,
+    by_hand: bool,
+    max_returns: int,
+    invalid: bool,
 ) -> PlanHeader:
     if jq and by_hand:
         raise UsageError("edit either by --jq or by --edit")
@@ -168,7 +186,7 @@ def _make(
         edit_text=jq or ("by hand" if by_hand else None),
         takes_invalid=invalid,
     )
-    made = make_plan(at.desk, request, options.operator("plan"))
+    made = make_plan(at.desk, request, me)
     return _narrated(made, say_differences=bool(jq or by_hand))
 
 

@@ -88,7 +88,7 @@ def _summary(rows: Sequence[PartitionLag]) -> tuple[str, ...]:
     return tuple(
         f"{group} {topic}/{','.join(map(str, partitions))}: {text}"
         if partitions != [-1]
-        else f"{group} {topic}: {text}"
+        else f"{group} {topic}".rstrip() + f": {text}"
         for (group, topic, text), partitions in said.items()
     )
 

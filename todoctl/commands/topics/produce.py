@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 import sys
 import tempfile
@@ -55,7 +56,7 @@ def produce(
     wanted = operation.Wanted(
         topic=topic,
         operator=f"{getpass.getuser()}@{socket.gethostname()}",
-        key=None if key is None else key.encode(),
+        key=None if key is None else os.fsencode(key),
         headers=tuple(_header(text) for text in header or ()),
         partition=partition,
         is_raw=raw,
@@ -75,7 +76,7 @@ def produce(
 
 @contextmanager
 def _spooled(files: list[Path]) -> Iterator[list[tuple[str, IO[bytes]]]]:
-    """Inputs that can be read twice: stdin is kept in memory, or in a file where it is large."""
+    """Inputs that can be read twice: stdin and pipes are kept in memory, or in a file where they are large."""
     with ExitStack() as stack:
         yield [
             (
@@ -88,19 +89,27 @@ def _spooled(files: list[Path]) -> Iterator[list[tuple[str, IO[bytes]]]]:
 
 
 def _stdin() -> IO[bytes]:
-    kept: Any = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the caller closes it
-    if sys.stdin is not None:
-        while chunk := sys.stdin.buffer.read(2**20):
-            kept.write(chunk)
-    stream: IO[bytes] = kept
-    return stream
+    return _kept(None if sys.stdin is None else sys.stdin.buffer)
 
 
 def _open(path: Path) -> IO[bytes]:
     try:
-        return path.open("rb")
-    except (FileNotFoundError, IsADirectoryError) as error:
+        stream = path.open("rb")
+    except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from error
+    if stream.seekable():
+        return stream
+    with stream:
+        # A pipe, such as bash's <(…).
+        return _kept(stream)
+
+
+def _kept(source: IO[bytes] | None) -> IO[bytes]:
+    kept: Any = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the caller closes it
+    while source is not None and (chunk := source.read(2**20)):
+        kept.write(chunk)
+    stream: IO[bytes] = kept
+    return stream
 
 
 def _values(inputs: list[tuple[str, IO[bytes]]], *, whole: bool, tombstone: bool) -> Iterator[tuple[str, bytes | None]]:
@@ -121,7 +130,7 @@ def _header(text: str) -> tuple[str, bytes]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageError(f"--header: {text!r} is not NAME=VALUE")
-    return name, value.encode()
+    return name, os.fsencode(value)
 
 
 def _text(key: bytes | None) -> str | None:

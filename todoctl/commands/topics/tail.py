@@ -200,13 +200,19 @@ def _read(reading: Reading, write: Write, *, is_array: bool) -> None:
                 if interrupted():
                     break
         except TodoctlError:
+            _close(count, is_array=is_array)
             _say_how_to_go_on(reading, count)
             raise
-        if is_array:
-            screen.write_bytes(b"\n]\n" if count else b"[]\n")
+        _close(count, is_array=is_array)
         _say_how_to_go_on(reading, count)
         if interrupted():
             raise KeyboardInterrupt
+
+
+def _close(count: int, *, is_array: bool) -> None:
+    """End the array: what was read before an error is read by a program, too."""
+    if is_array:
+        screen.write_bytes(b"\n]\n" if count else b"[]\n")
 
 
 def _say_how_to_go_on(reading: Reading, count: int) -> None:

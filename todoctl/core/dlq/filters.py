@@ -82,7 +82,8 @@ def read_name(name: str) -> tuple[int, int] | None:
     partition, slash, offset = name.partition("/")
     if not slash:
         return None
-    if not (partition.isdigit() and offset.isdigit() and len(partition) < 10 and len(offset) < 19):
+    is_number = name.isascii() and partition.isdigit() and offset.isdigit()
+    if not (is_number and len(partition) < 10 and len(offset) < 19):
         raise UsageError(f"{name!r} is no letter: say PARTITION/OFFSET or an id", hint="todoctl dlq list --letters")
     return int(partition), int(offset)
 
@@ -93,4 +94,6 @@ def _glob(pattern: str | None, word: str | None) -> bool:
 
 
 def _has_text(text: str, letter: Letter) -> bool:
-    return text in (letter.reason.message or "") or (letter.value is not None and text.encode() in letter.value)
+    return text in (letter.reason.message or "") or (
+        letter.value is not None and text.encode(errors="surrogateescape") in letter.value
+    )

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Header = tuple[str, bytes | None]
+# Stands for the headers of a record of which one has a name that is not UTF-8: Kafka's client can't give any of them.
+UNREADABLE = "(a name that is not UTF-8)"
+
 Form = Literal["todoctl", "dapr", "spring", "connect", "foreign"]
 
 _DAPR = ("__topic", "__partition", "__offset", "__key", "__timestamp", "pubsubName")

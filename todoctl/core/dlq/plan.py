@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
 from todoctl.core.dlq import plan_line
-from todoctl.core.dlq.decisions import State
 from todoctl.core.dlq.foreign import Header
 from todoctl.errors import RefusedError, UsageError
 
@@ -35,7 +34,7 @@ class Target(BaseModel):
 
 
 class PlanHeader(BaseModel):
-    """The first line: what the plan is for, whom it is from, and a digest over all other lines.
+    """The first line: what the plan is for, whom it is from, and a digest over all other lines and the rest of this one.
 
     `ends` is where each partition of the letters ended; `states` what letters must still be in to be replayed.
     """
@@ -51,7 +50,7 @@ class PlanHeader(BaseModel):
     topic: str
     topic_id: str
     ends: dict[int, int]
-    states: tuple[State, ...]
+    states: tuple[Literal["pending", "parked"], ...]
     filters: dict[str, str] = {}
     edit: str | None = None
     max_returns: int
@@ -60,6 +59,10 @@ class PlanHeader(BaseModel):
     because: dict[str, int] = {}
     risks: tuple[str, ...] = ()
     digest: str
+
+    def seal(self, lines: str) -> str:
+        """The digest of a plan with this header and lines of which `lines` is the digest."""
+        return sha256(f"{lines}{self.model_dump_json(exclude={'digest'})}".encode()).hexdigest()
 
     def encode(self) -> bytes:
         """The header's line."""

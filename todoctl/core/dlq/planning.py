@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from todoctl.core.dlq import edits
-from todoctl.core.dlq.foreign import Place
+from todoctl.core.dlq.foreign import UNREADABLE, Place
 from todoctl.core.dlq.letters import MARK, Letter, Record, came_back
 from todoctl.core.dlq.plan import Act, Entry, Target
 
@@ -93,6 +93,8 @@ class Planner:
         return entry
 
     def _entry(self, letter: Letter, origin: Place, original: Record | None, count: int) -> Entry:
+        if any(name == UNREADABLE for name, _ in (original or letter).headers):
+            return _without(letter, "skip", "headers not readable: one has a name that is not UTF-8")
         value = original.value if original else letter.value
         entry = Entry(letter.partition, letter.offset, letter.digest, "replay", origin.topic, count=count)
         entry.key = original.key if original else letter.key
@@ -113,7 +115,7 @@ class Planner:
             return _without(letter, "skip", f"too large: {len(value or b'')} bytes")
         if not self.takes_invalid and (found := edits.problems(origin.topic, value)):
             return _without(letter, "skip", f"does not fit: {found[0]}")
-        has_partition = origin.partition is not None and origin.partition < self.targets[origin.topic].partitions
+        has_partition = origin.partition is not None and 0 <= origin.partition < self.targets[origin.topic].partitions
         entry.to = origin.partition if has_partition else None
         self._by_key += not has_partition
         self._bare += original is None and not letter.has_headers

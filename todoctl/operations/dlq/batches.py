@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any, Literal
 
+from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.transactions import Send
 from todoctl.core.dlq.decisions import Decided, Decision, State
 from todoctl.core.dlq.letters import digest, mark, wrapped_value
@@ -114,7 +115,7 @@ def _take(
     plan: str, batch: Batch, sends: list[Send], told: defaultdict[_What, list[int]], entry: Entry, message: Any
 ) -> None:
     value = message.value()
-    if entry.digest != digest(message.key(), value, message.headers() or ()):
+    if entry.digest != digest(message.key(), value, columns.headers_of(message)):
         raise RefusedError(f"the letter {entry.name} is not the one that was reviewed", hint=AGAIN)
     if entry.act == "replay":
         sends.append(send := _send(plan, entry, value))

@@ -74,12 +74,17 @@ def _archive(desk: Desk, ledger: Ledger, wanted: Filter, path: Path) -> None:
     """One line for each letter with all its bytes; on the disk before anything is decided."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
-        with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as stream:
-            for record, letter, state in every_record(desk, ledger, wanted):
-                if wanted.matches(letter, state):
-                    stream.write(_archived(desk, record))
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as stream:
+                for record, letter, state in every_record(desk, ledger, wanted):
+                    if wanted.matches(letter, state):
+                        stream.write(_archived(desk, record))
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            # Half an archive is none, and would stand in the way of the next attempt.
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _archived(desk: Desk, record: Record) -> bytes:

@@ -99,7 +99,7 @@ def _targets(desk: Desk, request: PlanRequest) -> dict[str, Target]:
 
 def _header(desk: Desk, request: PlanRequest, me: Operator, planner: Planner, digest: str) -> PlanHeader:
     used = {name: target for name, target in planner.targets.items() if name in planner.used}
-    return PlanHeader(
+    header = PlanHeader(
         id=hashlib.sha256(f"{digest}{me.session}".encode()).hexdigest()[:12],
         made_at=me.since,
         made_by=f"{me.user}@{me.host}",
@@ -108,7 +108,7 @@ def _header(desk: Desk, request: PlanRequest, me: Operator, planner: Planner, di
         topic=desk.topic,
         topic_id=desk.topic_id,
         ends=desk.ends,
-        states=request.wanted.states,
+        states=tuple(state for state in request.wanted.states if state in {"pending", "parked"}),
         filters=dict(request.wanted.stated),
         edit=request.edit_text,
         max_returns=request.max_returns,
@@ -116,20 +116,24 @@ def _header(desk: Desk, request: PlanRequest, me: Operator, planner: Planner, di
         counts={act: planner.counts[act] for act in ACTS},
         because=dict(planner.because),
         risks=planner.risks,
-        digest=digest,
+        digest="",
     )
+    return header.model_copy(update={"digest": header.seal(digest)})
 
 
 def _join(header: PlanHeader, lines: Path, path: Path) -> None:
     """The plan appears as a whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as stream, lines.open("rb") as source:
-        stream.write(header.encode())
-        while block := source.read(1 << 20):
-            stream.write(block)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as stream, lines.open("rb") as source:
+            stream.write(header.encode())
+            while block := source.read(1 << 20):
+                stream.write(block)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

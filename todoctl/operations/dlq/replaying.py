@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,15 +59,18 @@ def open_plan(path: Path, *, takes_changed: bool) -> PlanHeader:
 
     Raises:
         UsageError: there is no such plan.
-        RefusedError: a line was changed, added or cut since.
+        RefusedError: a line was changed, added or cut since, the header's too.
     """
     try:
         with path.open("rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                # It is read several times, and a pipe has nothing left the second time.
+                raise UsageError(f"the plan {path} is no regular file", hint="save it as a file first")
             header = read_header(stream.readline())
             found = lines_digest(stream)
     except OSError as error:
         raise UsageError(f"the plan {path} can't be read: {error.strerror}", hint="todoctl dlq plan") from error
-    if found != header.digest and not takes_changed:
+    if header.seal(found) != header.digest and not takes_changed:
         raise RefusedError(
             f"the plan {path} was changed after it was made",
             hint="review it; then add --accept-changes, or make a new one: todoctl dlq plan",

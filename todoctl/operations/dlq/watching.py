@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from todoctl.adapters.kafka import groups, records
+from todoctl.adapters.kafka import columns, groups, records
 from todoctl.adapters.kafka.client import Place
 from todoctl.adapters.kafka.reader import Reader
 from todoctl.core.dapr import local_group
@@ -64,7 +64,7 @@ def find_marks(desk: Desk, header: PlanHeader) -> Marks:
         for batch in reader.batches():
             for message in batch:
                 spot = (message.topic(), message.partition(), message.offset())
-                if found := republished(header.id, spot, message.headers() or ()):
+                if found := republished(header.id, spot, columns.headers_of(message)):
                     marks.add(found)
     return marks
 

@@ -83,7 +83,7 @@ def format_encoder(text: str) -> Encoder:
             known = " ".join((*_TOKENS, *_ESCAPES))
             raise UsageError(f"--format: {part!r} is not one of {known}", hint="todoctl topics tail --help")
         else:
-            template += part.encode()
+            template += part.encode(errors="surrogateescape")
     return lambda batch: _filled(bytes(template), fields, batch)
 
 
@@ -192,7 +192,7 @@ def _lengths(column: Column) -> Column:
 
 def _header_text(batch: list[Any]) -> Iterable[bytes]:
     return [
-        b",".join(b"%b=%b" % (name.encode(), value or b"") for name, value in message.headers() or ())
+        b",".join(b"%b=%b" % (name.encode(), value or b"") for name, value in columns.headers_of(message))
         for message in batch
     ]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import translate
 from typing import Any
 
+from todoctl.adapters.kafka import columns
 from todoctl.errors import UsageError
 
 Test = Callable[[Any], bool]
@@ -81,14 +82,15 @@ def _header(text: str) -> Test:
     matches = _pattern(wanted) if equals else None
 
     def test(message: Any) -> bool:
-        values = [value for key, value in message.headers() or () if key == name]
+        values = [value for key, value in columns.headers_of(message) if key == name]
         return any(matches is None or matches((value or b"").decode(errors="replace")) for value in values)
 
     return test
 
 
 def _text(wanted: str) -> Test:
-    needle = wanted.encode()
+    # What was typed and is no UTF-8 is looked for as it was typed.
+    needle = wanted.encode(errors="surrogateescape")
     return lambda message: needle in (message.value() or b"")
 
 
@@ -105,14 +107,14 @@ def _type(wanted: Sequence[str]) -> Test:
 
 def _user(wanted: str) -> Test:
     """The user of an event is its key, too; a dead letter keeps both."""
-    if not wanted.isdigit():
+    if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
         raise UsageError(f"--user: {wanted!r} is not a user's number", hint="todoctl topics tail --help")
     number, key = int(wanted), wanted.encode()
     return lambda message: message.key() == key or event_field(document(message), "user_id") == number
 
 
 def _field(name: str, wanted: str, *, may_be_in_envelope: bool) -> Test:
-    needle = wanted.encode()
+    needle = wanted.encode(errors="surrogateescape")
 
     def test(message: Any) -> bool:
         value = message.value()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
-from todoctl.adapters.kafka import producer
+from todoctl.adapters.kafka import client, producer
 from todoctl.adapters.kafka.client import Broker
 from todoctl.adapters.kafka.producer import Appended, Draft
 from todoctl.core.events import EVENT_MODELS, UnsupportedVersionError, parse_event, partition_key, to_cloud_event
@@ -54,15 +55,18 @@ def append(broker: Broker, topic: str, records: Iterable[Draft]) -> Iterator[App
 
     Raises:
         PartialError: the broker refused some; says how many are there.
-        KafkaError: it took none.
+        KafkaError: there is no such topic, or it took none.
     """
+    # Of a topic that isn't there the producer would only say, after long, that nobody took the record.
+    client.partitions(broker, client.administrator(broker), [topic])
     return producer.append(broker, topic, records)
 
 
 def _checked(place: str, value: bytes | None, wanted: Wanted) -> tuple[bytes, bytes]:
     """The key and the CloudEvents envelope of a value that holds one, or an event's data alone."""
     try:
-        found = json.loads(value or b"")
+        # Read as the consumers read it: the standard library takes byte order marks, UTF-16, NaN and lone surrogates.
+        found = from_json(value or b"", allow_inf_nan=False)
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")  # noqa: TRY301 - all that is wrong with a value ends below
         envelope = (
@@ -74,7 +78,7 @@ def _checked(place: str, value: bytes | None, wanted: Wanted) -> tuple[bytes, by
         raise UsageError(
             f"{place}: it does not fit the schema of {wanted.topic}", detail=detail, hint="nothing was appended"
         ) from error
-    except (UnsupportedVersionError, ValueError, RecursionError) as error:
+    except (UnsupportedVersionError, ValueError) as error:
         raise UsageError(f"{place}: it is no event of {wanted.topic}: {error}", hint="nothing was appended") from error
     key = wanted.key if wanted.key is not None else partition_key(event.user_id).encode()
     if "specversion" in found:

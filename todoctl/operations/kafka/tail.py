@@ -52,6 +52,7 @@ class Reading:
         admin = client.administrator(broker)
         self._cluster, places = client.survey(broker, admin, request.topics)
         self._marks = records.marks(broker, admin, _wanted(places, request.partitions))
+        self._places = frozenset(places)
         self._stops = self._resolve_stops()
         self._starts = self._resolve_starts()
         self._next: dict[Place, int] = dict(self._starts)
@@ -141,6 +142,11 @@ class Reading:
     def _resumed(self, token: Resume) -> dict[Place, int]:
         if token.cluster != self._cluster:
             raise UsageError(f"--resume: the token is of the cluster {token.cluster}, this is {self._cluster}")
+        if gone := sorted(set(token.offsets) - self._places):
+            raise KafkaError(
+                f"Kafka: {gone[0][0]}/{gone[0][1]} of the token is not there: the topic was made anew",
+                hint=f"todoctl topics describe {gone[0][0]}",
+            )
         starts = {}
         for place, (start, _) in self._marks.items():
             # A partition that the token does not know was added since.

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from tests.live.letters import event
 from todoctl.core.dlq import edits
-from todoctl.core.dlq.foreign import Place, Reason
+from todoctl.core.dlq.foreign import UNREADABLE, Place, Reason
 from todoctl.core.dlq.letters import Hints, Letter, mark
 from todoctl.core.dlq.plan import Entry, PlanHeader, Target, check_fits, entries, lines_digest, read_entry, read_header
 from todoctl.core.dlq.planning import Planner
@@ -268,3 +268,33 @@ def test_a_plan_for_something_else_is_refused(cluster: str, ids: dict[str, str],
 def test_a_plan_that_fits_passes() -> None:
     """Same cluster, same topics."""
     check_fits(HEADER, cluster="C", topic_ids={"dlq-events": "D", "task-events": "T", "more": "M"})
+
+
+def test_a_header_that_changes_breaks_the_seal() -> None:
+    """It says, too, which letters are sent: states that were added would send letters again."""
+    sealed = HEADER.model_copy(update={"digest": HEADER.seal("lines")})
+    assert read_header(sealed.encode()).seal("lines") == sealed.digest
+    assert sealed.model_copy(update={"states": ("pending", "parked")}).seal("lines") != sealed.digest
+    assert sealed.seal("other lines") != sealed.digest
+
+
+def test_a_plan_never_takes_letters_that_are_decided_for_good() -> None:
+    """Not even one that somebody edited, and agreed to."""
+    line = HEADER.encode().replace(b'"pending"', b'"replayed"')
+    with pytest.raises(UsageError, match="states"):
+        read_header(line)
+
+
+@pytest.mark.parametrize("partition", [-1, 6, 2**70])
+def test_a_partition_that_no_topic_has_makes_no_plan_that_cannot_be_read(partition: int) -> None:
+    """One letter with nonsense in it stood in the way of all others."""
+    entry = decided(replace(LETTER, origin=Place("task-events", partition, 1)))
+    assert entry.to is None
+    assert read_entry(entry.encode(), 2).to is None
+
+
+def test_headers_that_cannot_be_read_are_not_sent_as_something_else() -> None:
+    """Their record is skipped: it would go without what it had."""
+    assert decided(replace(LETTER, headers=((UNREADABLE, None),))).because == (
+        "headers not readable: one has a name that is not UTF-8"
+    )

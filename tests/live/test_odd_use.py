@@ -1,0 +1,140 @@
+"""Records that no client of ours would write, and input as shells give it: each has an end that says what is the matter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import which
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+
+from tests.live.broker import KafkaServer, kafka_server
+from tests.live.kafka_program import for_server
+from tests.live.letters import kill
+from tests.live.test_dlq import Desk, remake
+from tests.live.test_topics_live import EVENT
+from tests.program import until
+from todoctl.adapters.kafka import client
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[KafkaServer]:
+    """A broker of this module's own."""
+    with kafka_server() as found:
+        yield found
+
+
+@pytest.fixture
+def desk(server: KafkaServer, tmp_path: Path) -> Desk:
+    """The platform's topics, made anew and empty."""
+    remake(server)
+    return Desk(server, tmp_path)
+
+
+def test_a_letter_of_the_year_318857_is_listed(desk: Desk) -> None:
+    """Kafka takes any time where a topic lets it; one such letter hid all others."""
+    setting = ConfigEntry("message.timestamp.after.max.ms", str(2**63 - 1), incremental_operation=AlterConfigOpType.SET)
+    changed = ConfigResource(ConfigResource.Type.TOPIC, "dlq-events", incremental_configs=[setting])
+    for future in client.administrator(desk.server.client).incremental_alter_configs([changed]).values():
+        future.result(30)
+    producer = Producer(desk.server.librdkafka)
+    refused: list[object] = [None]
+
+    def is_taken() -> bool:
+        producer.produce("dlq-events", b"{}", timestamp=10**16, on_delivery=lambda error, _: refused.append(error))
+        producer.flush(20)
+        return refused[-1] is None and len(refused) > 1
+
+    until(is_taken, "the setting is in force", 30)
+    assert [row["letters"] for row in desk.must("dlq", "list", "-o", "json").json()] == [1]
+
+
+@pytest.mark.skipif(which("kcat") is None, reason="only kcat writes headers whose names are not UTF-8")
+def test_a_header_whose_name_is_not_utf_8_hides_nothing(desk: Desk) -> None:
+    """The client can't give its headers, and ends the process when it is asked again; all else is shown."""
+    where = ["kcat", "-b", desk.server.address, "-P", "-t", "dlq-events", "-H"]
+    subprocess.run([*where, os.fsdecode(b"\xff=1")], input=b"one\n", check=True)
+    assert [row["letters"] for row in desk.must("dlq", "list", "-o", "json").json()] == [1]
+    for how in ("json", "jsonl"):
+        shown = desk.must("topics", "tail", "dlq-events", "-o", how).out
+        (row,) = json.loads(shown) if how == "json" else [json.loads(shown)]
+        assert (row["value"], row["headers"][0]["name"]) == ("one", "(a name that is not UTF-8)")
+
+
+def test_a_plan_whose_header_was_edited_is_refused(desk: Desk) -> None:
+    """Its states say which letters are sent: with one more of them all would be sent a second time."""
+    kill(desk.server, 80)
+    desk.plan()
+    assert desk.replay().code == 0
+    path = desk.folder / "plan.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"states":["pending"]', b'"states":["pending","parked"]', 1))
+    assert desk.replay().code == 8
+    path.write_bytes(path.read_bytes().replace(b'"states":["pending","parked"]', b'"states":["replayed"]', 1))
+    assert desk.replay("plan.jsonl", "--accept-changes").code == 2
+
+
+def test_a_plan_is_no_pipe(desk: Desk) -> None:
+    """It is read several times: from a pipe nothing was replayed, and that with exit code 0."""
+    kill(desk.server, 80)
+    desk.plan()
+    reading, writing = os.pipe()
+    os.close(writing)
+    try:
+        ended = desk.replay(f"/proc/{os.getpid()}/fd/{reading}")
+    finally:
+        os.close(reading)
+    assert (ended.code, "no regular file" in ended.err) == (2, True)
+
+
+def test_events_come_from_a_named_pipe(server: KafkaServer, tmp_path: Path) -> None:
+    """As bash's <(…) gives it: everything is checked before anything is appended, so it is read twice."""
+    todoctl = for_server(tmp_path, server)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with todoctl.start("topics", "produce", "task-events", "--check", str(pipe)) as process:
+        pipe.write_text(json.dumps(EVENT))
+        _, err = process.communicate(timeout=120)
+    assert (process.returncode, "1 records fit" in err) == (0, True), err
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b'{"x":NaN,"specversion":"1.0","data":'])
+def test_what_consumers_cannot_read_does_not_fit(server: KafkaServer, tmp_path: Path, before: bytes) -> None:
+    """A byte order mark, or NaN: the standard library's parser takes both, the consumers' neither."""
+    path = tmp_path / "event"
+    path.write_bytes(before + json.dumps(EVENT).encode() + (b"}" if b"{" in before else b""))
+    assert for_server(tmp_path, server).inside("topics", "produce", "task-events", "--check", str(path)).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("topics", "tail", "task-events", "--user", "²"), 2),
+        (("topics", "tail", "task-events", "--text", os.fsdecode(b"\xff")), 0),
+        (("topics", "tail", "task-events", "--format", os.fsdecode(b"\xff")), 0),
+        (("topics", "tail", "task-events", "--correlation", os.fsdecode(b"\xff")), 0),
+        (("dlq", "list", "²/1"), 2),
+        (("dlq", "list", "--where", "user=²"), 2),
+        (("dlq", "list", "--since", "2026-11-27T10:00:00CET"), 2),
+        (("dlq", "list", "--since", "2026-11-27"), 0),
+        (("dlq", "replay", "--yes", "--rate", "inf"), 2),
+        (("dlq", "plan", "--out", "missing/plan.jsonl"), 2),
+        (("topics", "produce", "nothing", "--raw", "--tombstone", "--key", "k"), 1),
+    ],
+    ids=str,
+)
+def test_odd_words_have_an_end(desk: Desk, arguments: tuple[str, ...], code: int) -> None:
+    """An exit code that says what it was, and never a traceback."""
+    ended = desk.run(*arguments)
+    assert (ended.code, "Traceback" in ended.err) == (code, False), ended.err
+
+
+def test_a_token_of_a_larger_topic_is_refused(desk: Desk) -> None:
+    """A partition of it that is not there: the topic was made anew, and would be read from its beginning."""
+    cluster = client.cluster_id(desk.server.client)
+    ended = desk.run("topics", "tail", "task-events", "--resume", f"task-events@99:1#{cluster}")
+    assert (ended.code, "made anew" in ended.err) == (1, True)
