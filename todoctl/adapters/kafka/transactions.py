@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import repeat
+from operator import length_hint
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,8 +32,28 @@ _PATIENCE = 30.0
 
 Header = tuple[str, bytes | None]
 
-# A record to publish: topic, value, key, partition (-1 is the one where its key belongs), headers.
-Send = tuple[str, bytes | None, bytes | None, int, list[Header]]
+
+@dataclass(frozen=True, slots=True)
+class Sends:
+    """Records to publish, column by column; partition -1 is the one where a record's key belongs."""
+
+    topics: list[str] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    partitions: list[int] = field(default_factory=list)
+    headers: list[list[Header]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """How many records."""
+        return len(self.topics)
+
+    def extend(self, more: Sends) -> None:
+        """Add other records behind these."""
+        self.topics.extend(more.topics)
+        self.values.extend(more.values)
+        self.keys.extend(more.keys)
+        self.partitions.extend(more.partitions)
+        self.headers.extend(more.headers)
 
 
 class FencedError(KafkaError):
@@ -86,27 +110,31 @@ class Transactions:
 
     def send(self, topic: str, value: bytes | None, key: bytes | None, partition: int = -1) -> None:
         """Queue a record of the open transaction; -1 puts it where its key belongs."""
-        self.send_all([(topic, value, key, partition, [])])
+        self.send_all(Sends([topic], [value], [key], [partition], [[]]))
 
-    def send_all(self, records: Iterable[Send]) -> None:
+    def send_all(self, records: Sends) -> None:
         """Queue records of the open transaction in their order."""
-        produce = self._producer.produce
-        for topic, value, key, partition, headers in records:
+        topics, none = iter(records.topics), repeat(None)
+        # By position and without a loop of Python's own, which would take as long as the queueing itself.
+        columns = (records.values, records.keys, records.partitions, none, none, repeat(0), records.headers)
+        queued = map(self._producer.produce, topics, *columns)
+        while True:
             try:
-                produce(topic, value, key, partition, headers=headers)
+                deque(queued, maxlen=0)
             except BufferError:
-                self._send_with_patience(topic, value, key, partition, headers)
+                self._send_with_patience(records, len(records) - length_hint(topics) - 1)
             except Exception as error:
                 raise self._refused(error) from error
+            else:
+                return
 
-    def _send_with_patience(
-        self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: list[Header]
-    ) -> None:
+    def _send_with_patience(self, records: Sends, at: int) -> None:
         """The queue holds a batch of ours; a larger one waits for room."""
+        topic, value, key = records.topics[at], records.values[at], records.keys[at]
         while True:
             self._producer.poll(0.05)
             try:
-                self._producer.produce(topic, value, key, partition, headers=headers)
+                self._producer.produce(topic, value, key, records.partitions[at], headers=records.headers[at])
             except BufferError:
                 continue
             except Exception as error:
