@@ -10,7 +10,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -25,7 +25,7 @@ from tests.live.broker import KafkaServer, kafka_server
 from tests.live.letters import KINDS, WITH_ORIGIN, Dead, kill, make_topics
 from tests.program import Ended, until
 from todoctl.adapters.kafka import client, records, topics
-from todoctl.adapters.kafka.transactions import FencedError, Transactions, UnsettledError
+from todoctl.adapters.kafka.transactions import FencedError, Sends, Transactions, UnsettledError
 from todoctl.core.dlq.decisions import read_decision
 from todoctl.core.dlq.letters import MARK
 
@@ -276,9 +276,24 @@ def test_who_is_fenced_while_sending_hears_it(desk: Desk) -> None:
     with Transactions(desk.server.client, "todoctl-test") as first:
         first.begin()
         first.send("dlq-events", b"v", b"k")
+        some = Sends(["dlq-events"] * 100, [b"v"] * 100, [b"k"] * 100, [-1] * 100, [[]] * 100)
         with Transactions(desk.server.client, "todoctl-test"), pytest.raises(FencedError):
-            first.send_all(repeat(("dlq-events", b"v", b"k", -1, [])))
+            deque(map(first.send_all, repeat(some)), maxlen=0)
     assert committed(desk.server, "dlq-events") == []
+
+
+def test_more_records_than_the_queue_takes_wait_for_room(desk: Desk) -> None:
+    """All of them are sent once, in their order and with all that they have."""
+    broker = client.Broker(desk.server.client.settings | {"queue.buffering.max.messages": "50"})
+    numbers = [b"%d" % number for number in range(1000)]
+    headers: list[list[tuple[str, bytes | None]]] = [[("n", number), ("none", None)] for number in numbers]
+    with Transactions(broker, "todoctl-test") as transactions:
+        transactions.begin()
+        transactions.send_all(Sends(["dlq-events"] * 1000, [*numbers[:-1], None], [*numbers], [1] * 1000, headers))
+        transactions.commit()
+    found = [(item.partition, item.key, item.value, item.headers) for item in committed(desk.server, "dlq-events")]
+    values = [*numbers[:-1], None]
+    assert found == [(1, key, value, tuple(own)) for key, value, own in zip(numbers, values, headers, strict=True)]
 
 
 def test_a_topic_made_anew_hides_nothing(desk: Desk) -> None:
@@ -358,7 +373,7 @@ def test_a_letter_that_is_not_the_reviewed_one_stops_the_replay(desk: Desk) -> N
     desk.plan()
     path = desk.folder / "plan.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[-1]["digest"] = "0" * 32
+    lines[-1]["digest"] = "0" * 64
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     refused = desk.replay("plan.jsonl", "--accept-changes")
     assert refused.code == 8
@@ -373,7 +388,7 @@ def test_what_is_sent_already_is_not_seen_when_a_later_letter_is_refused(desk: D
     path = desk.folder / "plan.jsonl"
     reviewed, before = path.read_bytes(), _published(desk.server)
     lines = [json.loads(line) for line in reviewed.splitlines()]
-    lines[-1]["digest"] = "0" * 32
+    lines[-1]["digest"] = "0" * 64
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     refused = desk.replay("plan.jsonl", "--accept-changes", "--trial", "0")
     assert refused.code == 8

@@ -131,9 +131,9 @@ def came_back(headers: Sequence[Header]) -> int:
     return max((int(count) for count in counts if count.isdigit() and len(count) < 10), default=0)
 
 
-def mark(plan: str, letter: str, count: int) -> Header:
-    """The header of a record that is re-published for the letter of that name, for the `count`th time."""
-    return MARK, f"{plan}/{letter}/{count}".encode()
+def marks(plan: str, letters: Iterable[str], counts: Iterable[int]) -> list[Header]:
+    """For each letter, by its name, the header of the record that is re-published for it, for the `count`th time."""
+    return [(MARK, f"{plan}/{letter}/{count}".encode()) for letter, count in zip(letters, counts, strict=True)]
 
 
 def hints_of(value: bytes | None) -> Hints:

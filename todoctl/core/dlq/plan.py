@@ -41,7 +41,7 @@ class PlanHeader(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    todoctl_plan: Literal[1] = 1
+    todoctl_plan: Literal[2] = 2
     id: str
     made_at: str
     made_by: str
@@ -126,7 +126,8 @@ def read_header(line: bytes) -> PlanHeader:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise UsageError(f"this is no plan that can be read: {where}: {problem['msg']}", hint=_AGAIN) from error
+        why = "another todoctl's version made it" if where == "todoctl_plan" else f"{where}: {problem['msg']}"
+        raise UsageError(f"this is no plan that can be read: {why}", hint=_AGAIN) from error
 
 
 def lines_digest(stream: BinaryIO) -> str:

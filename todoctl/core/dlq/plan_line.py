@@ -157,6 +157,8 @@ def _places(lines: list[Line]) -> tuple[list[int], list[int]]:
         raise ValueError("its letter is no partition/offset")
     # As JSON: split and int() for each took eight times as long.
     numbers = _NUMBERS.decode(f"[{names.replace('/', ',')}]")
+    if len(numbers) != 2 * len(lines):
+        raise ValueError("it has more than one letter")
     return numbers[::2], numbers[1::2]
 
 

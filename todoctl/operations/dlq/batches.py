@@ -15,8 +15,7 @@ from msgspec import UNSET
 from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.transactions import Sends
 from todoctl.core.dlq.decisions import Decided, Decision, State
-from todoctl.core.dlq.foreign import Header
-from todoctl.core.dlq.letters import digests, mark, wrapped_value
+from todoctl.core.dlq.letters import digests, marks, wrapped_value
 from todoctl.core.dlq.plan_line import Cover, Park, Piece, Replay, shown_bytes
 from todoctl.errors import RefusedError
 from todoctl.operations.dlq.planned import AGAIN, Letters
@@ -133,13 +132,20 @@ def _take(
         _tell_others(batch, told, piece)
         piece, values = piece.only(replays), list(compress(values, replays))
     lines = cast(Sequence[Replay], piece.lines)
-    more = _sends(plan, lines, values, piece.headers)
+    counts = [line.count for line in lines]
+    own = marks(plan, [line.letter for line in lines], counts)
+    more = Sends(
+        [line.topic for line in lines],
+        _values(lines, values),
+        [key.encode() if isinstance(key := line.key, str) else shown_bytes(key) for line in lines],
+        [-1 if (to := line.partition) is None else to for line in lines],
+        [[*headers, mark] for headers, mark in zip(piece.headers, own, strict=True)],
+    )
     sends.extend(more)
     batch.replayed += len(more)
     batch.bytes += sum(map(len, filter(None, more.values)))
-    counts = [line.count for line in lines]
-    for topic, to, count, offset in zip(more.topics, more.partitions, counts, piece.offsets, strict=True):
-        told[piece.partition, "replayed", topic, to, count].append(offset)
+    for what, offset in zip(zip(more.topics, more.partitions, counts, strict=True), piece.offsets, strict=True):
+        told[piece.partition, "replayed", *what].append(offset)
 
 
 def _compare(piece: Piece, found: list[str]) -> None:
@@ -160,24 +166,12 @@ def _tell_others(batch: Batch, told: defaultdict[_What, list[int]], piece: Piece
             told[piece.partition, "parked", None, -1, 0].append(offset)
 
 
-def _sends(
-    plan: str, lines: Sequence[Replay], values: list[bytes | None], headers: Sequence[Sequence[Header]]
-) -> Sends:
-    return Sends(
-        [line.topic for line in lines],
-        [
-            value if not line.wrapped and line.value is UNSET else _other_value(line, value)
-            for line, value in zip(lines, values, strict=True)
-        ],
-        [key.encode() if isinstance(key := line.key, str) else shown_bytes(key) for line in lines],
-        [-1 if (to := line.partition) is None else to for line in lines],
-        [[*each, mark(plan, line.letter, line.count)] for each, line in zip(headers, lines, strict=True)],
-    )
-
-
-def _other_value(line: Replay, value: bytes | None) -> bytes | None:
-    """What is sent of a letter that isn't the record itself."""
-    return wrapped_value(value) if line.value is UNSET else shown_bytes(line.value)
+def _values(lines: Sequence[Replay], letters: list[bytes | None]) -> list[bytes | None]:
+    """What is sent for each letter: its own value, the one inside of it, or the plan's."""
+    return [
+        shown_bytes(line.value) if line.value is not UNSET else wrapped_value(letter) if line.wrapped else letter
+        for line, letter in zip(lines, letters, strict=True)
+    ]
 
 
 def _decisions(decide: Callable[[State], Decision], told: dict[_What, list[int]]) -> list[Decided]:
