@@ -291,9 +291,21 @@ def test_more_records_than_the_queue_takes_wait_for_room(desk: Desk) -> None:
         transactions.begin()
         transactions.send_all(Sends(["dlq-events"] * 1000, [*numbers[:-1], None], [*numbers], [1] * 1000, headers))
         transactions.commit()
+    until(lambda: len(committed(desk.server, "dlq-events")) == 1000, "the broker marked the transaction", 60)
     found = [(item.partition, item.key, item.value, item.headers) for item in committed(desk.server, "dlq-events")]
     values = [*numbers[:-1], None]
     assert found == [(1, key, value, tuple(own)) for key, value, own in zip(numbers, values, headers, strict=True)]
+
+
+def test_no_batch_is_larger_than_a_topic_takes(own_kafka: KafkaServer) -> None:
+    """The setting for a topic's messages is one for batches of them: many small records must not be sent as one."""
+    topic = own_kafka.topic(max_message_bytes="20000")
+    sends = Sends([topic] * 1000, [bytes(500)] * 1000, [None] * 1000, [0] * 1000, [[]] * 1000)
+    with Transactions(own_kafka.client, "todoctl-test", batch_bytes=20_000) as transactions:
+        transactions.begin()
+        transactions.send_all(sends)
+        transactions.commit()
+    until(lambda: len(committed(own_kafka, topic)) == 1000, "the broker marked the transaction", 60)
 
 
 def test_a_topic_made_anew_hides_nothing(desk: Desk) -> None:

@@ -96,7 +96,8 @@ def holding(desk: Desk, me: Operator, *, clock: Clock, take_over: bool = False) 
     if not take_over:
         _refuse_when_held(read_ledger(desk).operator, me, clock())
     try:
-        with Transactions(desk.broker, TRANSACTIONAL_ID) as transactions:
+        smallest = min(desk.values.max_message_bytes(topic) for topic in desk.values.topics)
+        with Transactions(desk.broker, TRANSACTIONAL_ID, batch_bytes=smallest) as transactions:
             # Whoever held the id is fenced now, so nothing can be added behind what is read here.
             holder = Holder(desk, transactions, me, read_ledger(desk), clock)
             holder.announce(is_done=False)
