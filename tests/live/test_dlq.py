@@ -13,6 +13,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,16 @@ from tests.live import replayer
 from tests.live.broker import KafkaServer, kafka_server
 from tests.live.letters import KINDS, WITH_ORIGIN, Dead, kill, make_topics
 from tests.program import Ended, until
+from tests.unit.sites import chart_values
 from todoctl.adapters.kafka import client, records, topics
 from todoctl.adapters.kafka.transactions import FencedError, Sends, Transactions, UnsettledError
 from todoctl.core.dlq.decisions import read_decision
 from todoctl.core.dlq.letters import MARK
+from todoctl.core.dlq.plan import Entry
+from todoctl.core.dlq.plan_line import pieces
+from todoctl.errors import RefusedError
+from todoctl.operations.dlq.desk import open_desk
+from todoctl.operations.dlq.planned import with_letters
 
 _SEED = 20261126
 
@@ -306,6 +313,34 @@ def test_no_batch_is_larger_than_a_topic_takes(own_kafka: KafkaServer) -> None:
         transactions.send_all(sends)
         transactions.commit()
     until(lambda: len(committed(own_kafka, topic)) == 1000, "the broker marked the transaction", 60)
+
+
+def test_letters_are_found_in_whatever_order_a_plan_names_them(desk: Desk) -> None:
+    """All, with holes, far apart, backwards, twice, two partitions in turn; one that isn't there ends it."""
+    producer = Producer(desk.server.librdkafka | {"linger.ms": "20"})
+    for number in range(7000):
+        producer.produce("dlq-events", b"%d" % number, partition=number % 7 // 6)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    far = [*range(5), *range(5900, 6000)]
+    ways: list[list[tuple[int, int]]] = [
+        [*((0, at) for at in range(6000)), *((1, at) for at in range(1000))],
+        [(0, at) for at in range(0, 6000, 7)],
+        [(0, at) for at in [*far, *far, *reversed(far[-20:])]],
+        [(at % 2, at) for at in range(10)],
+    ]
+    for places in ways:
+        assert _found(desk, places) == places
+    for gone in ((0, 6000), (7, 1)):
+        with pytest.raises(RefusedError, match=f"the letter {gone[0]}/{gone[1]} is gone"):
+            _found(desk, [(0, 1), gone])
+
+
+def _found(desk: Desk, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where the letters lie that are read for a plan which names these."""
+    lines = b"".join(Entry(*place, "d", "park").encode() for place in places)
+    parts = with_letters(open_desk(desk.server.client, chart_values(), "dlq-events"), pieces(BytesIO(lines)))
+    return [(message.partition(), message.offset()) for part in parts if part for message in part[1]]
 
 
 def test_a_topic_made_anew_hides_nothing(desk: Desk) -> None:
