@@ -20,8 +20,9 @@ AGAIN = "make a new one: todoctl dlq plan"
 # Reading past so many letters costs as much as opening another reader.
 _GAP = 5_000
 
-# So many letters are known before they are read: another partition's reader needs that long until it has some.
-_AHEAD = 5000
+# So many pieces, most of several hundred letters, are known before their letters are read: another partition's reader
+# needs that long until it has some.
+_AHEAD = 8
 
 # Lines of a plan, and the letter of each.
 Letters = tuple[Piece, list[Any]]
@@ -76,15 +77,13 @@ class _Readers(AbstractContextManager["_Readers"]):
 
     def ahead(self, wanted: Iterable[Piece]) -> Iterator[Piece]:
         """The pieces; where another partition's are near, its letters begin to be fetched."""
-        known, count = deque[Piece](), 0
+        known = deque[Piece]()
         for piece in wanted:
             if self._next is None and known and piece.partition != known[-1].partition:
                 where = (piece.partition, piece.offsets[0])
                 self._next = (where, self._start(*where))
             known.append(piece)
-            count += len(piece.offsets)
-            while count > _AHEAD:
-                count -= len(known[0].offsets)
+            if len(known) > _AHEAD:
                 yield known.popleft()
         yield from known
 
