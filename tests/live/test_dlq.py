@@ -10,9 +10,10 @@ import random
 import signal
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,16 @@ from tests.live import replayer
 from tests.live.broker import KafkaServer, kafka_server
 from tests.live.letters import KINDS, WITH_ORIGIN, Dead, kill, make_topics
 from tests.program import Ended, until
+from tests.unit.sites import chart_values
 from todoctl.adapters.kafka import client, records, topics
-from todoctl.adapters.kafka.transactions import FencedError, Transactions, UnsettledError
+from todoctl.adapters.kafka.transactions import FencedError, Sends, Transactions, UnsettledError
 from todoctl.core.dlq.decisions import read_decision
 from todoctl.core.dlq.letters import MARK
+from todoctl.core.dlq.plan import Entry
+from todoctl.core.dlq.plan_line import pieces
+from todoctl.errors import RefusedError
+from todoctl.operations.dlq.desk import open_desk
+from todoctl.operations.dlq.planned import with_letters
 
 _SEED = 20261126
 
@@ -276,9 +283,64 @@ def test_who_is_fenced_while_sending_hears_it(desk: Desk) -> None:
     with Transactions(desk.server.client, "todoctl-test") as first:
         first.begin()
         first.send("dlq-events", b"v", b"k")
+        some = Sends(["dlq-events"] * 100, [b"v"] * 100, [b"k"] * 100, [-1] * 100, [[]] * 100)
         with Transactions(desk.server.client, "todoctl-test"), pytest.raises(FencedError):
-            first.send_all(repeat(("dlq-events", b"v", b"k", -1, [])))
+            deque(map(first.send_all, repeat(some)), maxlen=0)
     assert committed(desk.server, "dlq-events") == []
+
+
+def test_more_records_than_the_queue_takes_wait_for_room(desk: Desk) -> None:
+    """All of them are sent once, in their order and with all that they have."""
+    broker = client.Broker(desk.server.client.settings | {"queue.buffering.max.messages": "50"})
+    numbers = [b"%d" % number for number in range(1000)]
+    headers: list[list[tuple[str, bytes | None]]] = [[("n", number), ("none", None)] for number in numbers]
+    with Transactions(broker, "todoctl-test") as transactions:
+        transactions.begin()
+        transactions.send_all(Sends(["dlq-events"] * 1000, [*numbers[:-1], None], [*numbers], [1] * 1000, headers))
+        transactions.commit()
+    until(lambda: len(committed(desk.server, "dlq-events")) == 1000, "the broker marked the transaction", 60)
+    found = [(item.partition, item.key, item.value, item.headers) for item in committed(desk.server, "dlq-events")]
+    values = [*numbers[:-1], None]
+    assert found == [(1, key, value, tuple(own)) for key, value, own in zip(numbers, values, headers, strict=True)]
+
+
+def test_no_batch_is_larger_than_a_topic_takes(own_kafka: KafkaServer) -> None:
+    """The setting for a topic's messages is one for batches of them: many small records must not be sent as one."""
+    topic = own_kafka.topic(max_message_bytes="20000")
+    sends = Sends([topic] * 1000, [bytes(500)] * 1000, [None] * 1000, [0] * 1000, [[]] * 1000)
+    with Transactions(own_kafka.client, "todoctl-test", batch_bytes=20_000) as transactions:
+        transactions.begin()
+        transactions.send_all(sends)
+        transactions.commit()
+    until(lambda: len(committed(own_kafka, topic)) == 1000, "the broker marked the transaction", 60)
+
+
+def test_letters_are_found_in_whatever_order_a_plan_names_them(desk: Desk) -> None:
+    """All, with holes, far apart, backwards, twice, two partitions in turn; one that isn't there ends it."""
+    producer = Producer(desk.server.librdkafka | {"linger.ms": "20"})
+    for number in range(7000):
+        producer.produce("dlq-events", b"%d" % number, partition=number % 7 // 6)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    far = [*range(5), *range(5900, 6000)]
+    ways: list[list[tuple[int, int]]] = [
+        [*((0, at) for at in range(6000)), *((1, at) for at in range(1000))],
+        [(0, at) for at in range(0, 6000, 7)],
+        [(0, at) for at in [*far, *far, *reversed(far[-20:])]],
+        [(at % 2, at) for at in range(10)],
+    ]
+    for places in ways:
+        assert _found(desk, places) == places
+    for gone in ((0, 6000), (7, 1)):
+        with pytest.raises(RefusedError, match=f"the letter {gone[0]}/{gone[1]} is gone"):
+            _found(desk, [(0, 1), gone])
+
+
+def _found(desk: Desk, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where the letters lie that are read for a plan which names these."""
+    lines = b"".join(Entry(*place, "d", "park").encode() for place in places)
+    parts = with_letters(open_desk(desk.server.client, chart_values(), "dlq-events"), pieces(BytesIO(lines)))
+    return [(message.partition(), message.offset()) for part in parts if part for message in part[1]]
 
 
 def test_a_topic_made_anew_hides_nothing(desk: Desk) -> None:
@@ -358,7 +420,7 @@ def test_a_letter_that_is_not_the_reviewed_one_stops_the_replay(desk: Desk) -> N
     desk.plan()
     path = desk.folder / "plan.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[-1]["digest"] = "0" * 32
+    lines[-1]["digest"] = "0" * 64
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     refused = desk.replay("plan.jsonl", "--accept-changes")
     assert refused.code == 8
@@ -373,7 +435,7 @@ def test_what_is_sent_already_is_not_seen_when_a_later_letter_is_refused(desk: D
     path = desk.folder / "plan.jsonl"
     reviewed, before = path.read_bytes(), _published(desk.server)
     lines = [json.loads(line) for line in reviewed.splitlines()]
-    lines[-1]["digest"] = "0" * 32
+    lines[-1]["digest"] = "0" * 64
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     refused = desk.replay("plan.jsonl", "--accept-changes", "--trial", "0")
     assert refused.code == 8

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
+from itertools import compress
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -207,13 +209,22 @@ class Ledger:
         """Note what was decided about the letter."""
         self._chunk(partition, offset)[offset % _CHUNK] = _NUMBERS[state]
 
-    def claim(self, partition: int, offset: int, states: Container[State], state: State) -> bool:
-        """Note what is decided about a letter that is in one of the states; whether it was."""
-        chunk, at = self._chunk(partition, offset), offset % _CHUNK
-        if STATES[chunk[at]] not in states:
-            return False
-        chunk[at] = _NUMBERS[state]
-        return True
+    def claim(self, partition: int, offsets: Sequence[int], states: Container[State], state: State) -> list[bool]:
+        """Note what is decided about those of the letters, by ascending offset, that are in one of the states.
+
+        Gives for each of them whether it was.
+        """
+        claimed: list[bool] = []
+        while len(claimed) < len(offsets):
+            first = len(claimed)
+            chunk, start = self._chunk(partition, offsets[first]), offsets[first] // _CHUNK * _CHUNK
+            places = [offset - start for offset in offsets[first : bisect_left(offsets, start + _CHUNK, first)]]
+            found = [chunk[place] for place in places]
+            free = {number for number in set(found) if STATES[number] in states}
+            claimed += [number in free for number in found]
+            for place in compress(places, claimed[first:]):
+                chunk[place] = _NUMBERS[state]
+        return claimed
 
     def _chunk(self, partition: int, offset: int) -> bytearray:
         place = (partition, offset // _CHUNK)

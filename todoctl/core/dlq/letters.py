@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any, Protocol
 
 import msgspec
@@ -42,11 +42,11 @@ class Record(Protocol):
     def headers(self) -> Sequence[Header]: ...  # noqa: D102
 
 
-class _Data(msgspec.Struct):
+class _Data(msgspec.Struct, gc=False):
     value: bytes  # base64 in the document
 
 
-class _Wrapped(msgspec.Struct):
+class _Wrapped(msgspec.Struct, gc=False):
     """Of a letter of ours that was read before, the record's value alone."""
 
     data: _Data
@@ -109,7 +109,15 @@ def read_letter(record: Record) -> Letter:
 def digest(key: bytes | None, value: bytes | None, headers: Sequence[Header]) -> str:
     """What tells whether a record is byte for byte the one that was seen before."""
     # MessagePack has each part's kind and length: a byte that moves from one to the next is a change.
-    return blake2b(_pack((key, value, headers)), digest_size=16).hexdigest()
+    return sha256(_pack((key, value, headers))).hexdigest()
+
+
+def digests(
+    keys: Iterable[bytes | None], values: Iterable[bytes | None], headers: Iterable[Sequence[Header] | None]
+) -> list[str]:
+    """The digest of each of many records."""
+    packed = map(_pack, zip(keys, values, [each or () for each in headers], strict=True))
+    return [sha256(record).hexdigest() for record in packed]
 
 
 def wrapped_value(value: bytes | None) -> bytes:
@@ -123,9 +131,9 @@ def came_back(headers: Sequence[Header]) -> int:
     return max((int(count) for count in counts if count.isdigit() and len(count) < 10), default=0)
 
 
-def mark(plan: str, partition: int, offset: int, count: int) -> Header:
-    """The header of a record that is re-published for the letter at `partition`/`offset`, for the `count`th time."""
-    return MARK, f"{plan}/{partition}/{offset}/{count}".encode()
+def marks(plan: str, letters: Iterable[str], counts: Iterable[int]) -> list[Header]:
+    """For each letter, by its name, the header of the record that is re-published for it, for the `count`th time."""
+    return [(MARK, f"{plan}/{letter}/{count}".encode()) for letter, count in zip(letters, counts, strict=True)]
 
 
 def hints_of(value: bytes | None) -> Hints:

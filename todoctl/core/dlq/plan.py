@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, Literal, cast, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
-from todoctl.core.dlq import plan_line
 from todoctl.core.dlq.foreign import Header
 from todoctl.errors import RefusedError, UsageError
 
@@ -41,7 +40,7 @@ class PlanHeader(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    todoctl_plan: Literal[1] = 1
+    todoctl_plan: Literal[2] = 2
     id: str
     made_at: str
     made_by: str
@@ -119,44 +118,6 @@ class Entry(Struct, gc=False):
         return to_json({**line, "about": self.about, "digest": self.digest}) + b"\n"
 
 
-def read_entry(line: bytes, number: int) -> Entry:
-    """The entry in a line of a plan.
-
-    Raises:
-        UsageError: it is none.
-    """
-    try:
-        found = plan_line.read(line)
-        partition, _, offset = found.letter.partition("/")
-        if isinstance(found, plan_line.Replay):
-            value, key = found.value, found.key
-            # By position and without a call for what nearly every key and header is: a plan may have a million lines.
-            return Entry(
-                int(partition),
-                int(offset),
-                found.digest,
-                "replay",
-                found.topic,
-                found.partition,
-                key.encode() if isinstance(key, str) else _bytes(key),
-                tuple(
-                    [(name, item.encode() if isinstance(item, str) else _bytes(item)) for name, item in found.headers]
-                ),
-                found.count,
-                found.wrapped,
-                value is not UNSET,
-                _bytes(value) if value is not UNSET else None,
-                found.edited is True,
-                found.because,
-            )
-        where = (int(partition), int(offset), found.digest)
-        if isinstance(found, plan_line.Cover):
-            return Entry(*where, "cover", topic=found.topic, same_as=found.same_as, because=found.because)
-        return Entry(*where, cast(Act, found.__struct_config__.tag), because=found.because)
-    except ValueError as error:
-        raise UsageError(f"line {number} of the plan is no entry: {error}", hint=_AGAIN) from error
-
-
 def read_header(line: bytes) -> PlanHeader:
     """The header in a plan's first line.
 
@@ -168,21 +129,15 @@ def read_header(line: bytes) -> PlanHeader:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise UsageError(f"this is no plan that can be read: {where}: {problem['msg']}", hint=_AGAIN) from error
+        why = "another todoctl's version made it" if where == "todoctl_plan" else f"{where}: {problem['msg']}"
+        raise UsageError(f"this is no plan that can be read: {why}", hint=_AGAIN) from error
 
 
-def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
-    """The entries in a plan's lines after the first."""
-    for number, line in enumerate(lines, 2):
-        if not line.isspace():
-            yield read_entry(line, number)
-
-
-def lines_digest(lines: Iterable[bytes]) -> str:
-    """What proves that nobody changed the lines after the header."""
+def lines_digest(stream: BinaryIO) -> str:
+    """What proves that nobody changed the lines after the header, which was read."""
     seen = sha256()
-    for line in lines:
-        seen.update(line)
+    while block := stream.read(2**20):
+        seen.update(block)
     return seen.hexdigest()
 
 
@@ -199,13 +154,6 @@ def check_fits(header: PlanHeader, *, cluster: str, topic_ids: Mapping[str, str]
         if topic_ids.get(name) != topic_id:
             what = "was made anew" if name in topic_ids else "is gone"
             raise RefusedError(f"the plan no longer fits: the topic {name} {what} since", hint=_AGAIN)
-
-
-def _bytes(shown: plan_line.Shown) -> bytes | None:
-    """What `_shown` showed."""
-    if isinstance(shown, str):
-        return shown.encode()
-    return None if shown is None else shown.base64
 
 
 def _shown(data: bytes | None) -> Any:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from todoctl.adapters.kafka.client import KafkaError
-from todoctl.adapters.kafka.transactions import FencedError, RejectedError, Send, Transactions
+from todoctl.adapters.kafka.transactions import FencedError, RejectedError, Sends, Transactions
 from todoctl.adapters.whoami import is_running
 from todoctl.core.dlq.decisions import (
     DECISIONS,
@@ -47,10 +47,11 @@ class Holder:
         self.desk, self.ledger, self.me = desk, ledger, me
         self._transactions, self._clock = transactions, clock
 
-    def commit(self, decided: Iterable[Decided], sends: Iterable[Send] = ()) -> None:
+    def commit(self, decided: Iterable[Decided], pieces: Iterable[Sends] = ()) -> None:
         """Publish the records and write the decisions, all in one transaction."""
         self._transactions.begin()
-        self._transactions.send_all(sends)
+        for sends in pieces:
+            self._transactions.send_all(sends)
         for name, told in decision_records(self.desk.cluster, self.desk.topic_id, decided):
             self._transactions.send(DECISIONS, told, name)
         self._beat(is_done=False)
@@ -95,7 +96,8 @@ def holding(desk: Desk, me: Operator, *, clock: Clock, take_over: bool = False) 
     if not take_over:
         _refuse_when_held(read_ledger(desk).operator, me, clock())
     try:
-        with Transactions(desk.broker, TRANSACTIONAL_ID) as transactions:
+        smallest = min(desk.values.max_message_bytes(topic) for topic in desk.values.topics)
+        with Transactions(desk.broker, TRANSACTIONAL_ID, batch_bytes=smallest) as transactions:
             # Whoever held the id is fenced now, so nothing can be added behind what is read here.
             holder = Holder(desk, transactions, me, read_ledger(desk), clock)
             holder.announce(is_done=False)

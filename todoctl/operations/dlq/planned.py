@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -9,55 +11,53 @@ from typing import Any, Self
 
 from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.reader import Reader
-from todoctl.core.dlq.plan import Entry
+from todoctl.core.dlq.plan_line import Piece
 from todoctl.errors import RefusedError
 from todoctl.operations.dlq.desk import Desk
-from todoctl.operations.dlq.planning import chunks
 
 AGAIN = "make a new one: todoctl dlq plan"
 
 # Reading past so many letters costs as much as opening another reader.
 _GAP = 5_000
 
-# So many entries are known before their letters are read.
-_AHEAD = 1000
+# So many pieces, most of several hundred letters, are known before their letters are read: another partition's reader
+# needs that long until it has some.
+_AHEAD = 8
+
+# Lines of a plan, and the letter of each.
+Letters = tuple[Piece, list[Any]]
 
 
-def with_letters(desk: Desk, wanted: Iterable[Entry]) -> Iterator[tuple[Entry, Any] | None]:
-    """Each entry with its letter, read in one go as far as they lie close together; None while one is looked for.
+def with_letters(desk: Desk, wanted: Iterable[Piece]) -> Iterator[Letters | None]:
+    """The pieces with their letters, cut where the letters were read at once; None while more of them are looked for.
 
     Raises:
         RefusedError: a letter is gone.
     """
-    partition, position, last = -1, 0, -1
+    partition, first, last = -1, 0, 0
     source: Iterator[list[Any]] = iter(())
     found: dict[int, Any] = {}
     with _Readers(desk) as readers:
-        for chunk, following in _with_next(chunks(wanted, _AHEAD)):
-            readers.prepare(chunk[-1].partition, following)
-            for entry in chunk:
-                offset = entry.offset
-                if entry.partition != partition or not 0 <= offset - position < _GAP:
-                    source, last = readers.open(entry.partition, offset), -1
-                partition, position = entry.partition, offset + 1
+        for piece in readers.ahead(wanted):
+            at = 0
+            while at < len(piece.offsets):
+                offset = piece.offsets[at]
+                if piece.partition != partition or not first <= offset < last + _GAP:
+                    source, partition = readers.open(piece.partition, offset), piece.partition
+                    first, last, found = offset, offset - 1, {}
                 while last < offset and (batch := next(source, None)) is not None:
                     yield None
                     if batch:
-                        found, last = dict(zip(columns.offsets(batch), batch, strict=True)), batch[-1].offset()
-                if (message := found.get(offset)) is None or last < offset:
-                    raise RefusedError(f"the plan no longer fits: the letter {entry.name} is gone", hint=AGAIN)
-                yield entry, message
-
-
-def _with_next(each: Iterable[list[Entry]]) -> Iterator[tuple[list[Entry], list[Entry]]]:
-    """Each chunk with the one that follows; the last one with an empty one."""
-    before: list[Entry] = []
-    for chunk in each:
-        if before:
-            yield before, chunk
-        before = chunk
-    if before:
-        yield before, []
+                        found = dict(zip(columns.offsets(batch), batch, strict=True))
+                        first, last = batch[0].offset(), batch[-1].offset()
+                stop = max(at + 1, bisect_right(piece.offsets, last, at))
+                now = piece.part(at, stop)
+                messages = list(map(found.get, now.offsets))
+                if None in messages:
+                    name = now.lines[messages.index(None)].letter
+                    raise RefusedError(f"the plan no longer fits: the letter {name} is gone", hint=AGAIN)
+                yield now, messages
+                at = stop
 
 
 class _Readers(AbstractContextManager["_Readers"]):
@@ -75,12 +75,17 @@ class _Readers(AbstractContextManager["_Readers"]):
         _close(self._open)
         _close(self._next and self._next[1])
 
-    def prepare(self, partition: int, following: list[Entry]) -> None:
-        """Begin to fetch what comes after this partition, when that is among the following entries."""
-        if self._next is None and following and following[-1].partition != partition:
-            first = next(entry for entry in following if entry.partition != partition)
-            where = (first.partition, first.offset)
-            self._next = (where, self._start(*where))
+    def ahead(self, wanted: Iterable[Piece]) -> Iterator[Piece]:
+        """The pieces; where another partition's are near, its letters begin to be fetched."""
+        known = deque[Piece]()
+        for piece in wanted:
+            if self._next is None and known and piece.partition != known[-1].partition:
+                where = (piece.partition, piece.offsets[0])
+                self._next = (where, self._start(*where))
+            known.append(piece)
+            if len(known) > _AHEAD:
+                yield known.popleft()
+        yield from known
 
     def open(self, partition: int, offset: int) -> Iterator[list[Any]]:
         """The messages from this offset on; those of the place before are no longer read."""

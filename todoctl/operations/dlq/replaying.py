@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from todoctl.adapters.collector import uncollected
+from todoctl.core.dlq.decisions import State
 from todoctl.core.dlq.filters import read_name
-from todoctl.core.dlq.plan import Entry, PlanHeader, check_fits, entries, lines_digest, read_header
+from todoctl.core.dlq.plan import PlanHeader, check_fits, lines_digest, read_header
+from todoctl.core.dlq.plan_line import Cover, Park, Piece, Replay, pieces
 from todoctl.errors import RefusedError, TodoctlError, UsageError
 from todoctl.operations.dlq.batches import Batch, batches
 from todoctl.operations.dlq.desk import Desk, read_ledger
@@ -92,11 +96,12 @@ def check_plan(desk: Desk, header: PlanHeader) -> None:
 
 def count_left(desk: Desk, header: PlanHeader, path: Path) -> int:
     """How many letters of the plan are still to be re-published or parked."""
-    state, states = read_ledger(desk).state, frozenset(header.states)
+    ledger, states = read_ledger(desk), frozenset(header.states)
     with path.open("rb") as stream:
         stream.readline()
-        wanted = (entry for entry in entries(stream) if entry.act != "skip")
-        return sum(state(entry.partition, entry.offset) in states for entry in wanted)
+        return sum(
+            ledger.state(piece.partition, offset) in states for piece in pieces(stream) for offset in piece.offsets
+        )
 
 
 def replay(
@@ -121,8 +126,8 @@ def replay(
     size = batch if rate is None else max(1, min(batch, int(rate)))
     with uncollected(), path.open("rb") as stream:
         stream.readline()
-        pairs = with_letters(holder.desk, _undecided(holder, header, stream, progress))
-        for ready in _committed(holder, batches(holder.decision, header.id, pairs, size=size, first=first or size)):
+        parts = with_letters(holder.desk, _undecided(holder, header, stream, progress))
+        for ready in _committed(holder, batches(holder.decision, header.id, parts, size=size, first=first or size)):
             progress.replayed += ready.replayed
             progress.covered += ready.covered
             progress.parked += ready.parked
@@ -151,7 +156,7 @@ def _committed(holder: Holder, steps: Iterable[Batch]) -> Iterator[Batch]:
                     if before and not (batch.is_whole or before[1].done()):
                         continue
                     yield from _settled(before)
-                    before, begun = None, (batch, worker.submit(holder.commit, batch.decided, batch.sends()))
+                    before, begun = None, (batch, worker.submit(holder.commit, batch.decided, batch.pieces()))
                 if batch.is_whole:
                     before, begun = begun, None
                 elif begun[1].done():
@@ -175,40 +180,58 @@ def _settled(under_way: _UnderWay | None) -> Iterator[Batch]:
         yield batch
 
 
-def _undecided(holder: Holder, header: PlanHeader, lines: Iterable[bytes], progress: Progress) -> Iterator[Entry]:
-    """The entries that are still to be done, in the plan's order.
+def _undecided(holder: Holder, header: PlanHeader, stream: BinaryIO, progress: Progress) -> Iterator[Piece]:
+    """The lines that are still to be done, in the plan's order.
 
     That they are is noted at once: what is prepared next, or a second line about the same letter, must see it. Without
     the commit all ends.
     """
-    claim, states = holder.ledger.claim, frozenset(header.states)
-    targets: set[tuple[str | None, int | None]] = set()
-    for entry in entries(lines):
-        act = entry.act
-        if act == "skip":
-            continue
-        if act == "replay" and (target := (entry.topic, entry.to)) not in targets:
-            if not _is_target(header, entry):
-                place = f"{entry.topic}/{entry.to}"
-                raise UsageError(f"the plan's header knows no place {place} for {entry.name}", hint=AGAIN)
-            targets.add(target)
-        if act == "cover" and not _is_sent(holder, entry):
-            if holder.ledger.state(entry.partition, entry.offset) in states:
-                progress.orphaned += 1
-            else:
-                progress.decided += 1
-        elif claim(entry.partition, entry.offset, states, "parked" if act == "park" else "replayed"):
-            yield entry
+    states, targets = frozenset(header.states), set[tuple[str, int | None]]()
+    for piece in pieces(stream):
+        wanted: list[bool] = []
+        for kind, lines in groupby(piece.lines, type):
+            run = list(lines)
+            offsets = piece.offsets[len(wanted) : len(wanted) + len(run)]
+            if kind is Cover:
+                wanted += _uncovered(holder, cast(list[Cover], run), piece.partition, offsets, states, progress)
+                continue
+            if kind is Replay:
+                _check_targets(header, cast(list[Replay], run), targets)
+            claimed = holder.ledger.claim(piece.partition, offsets, states, "parked" if kind is Park else "replayed")
+            progress.decided += claimed.count(False)
+            wanted += claimed
+        if any(wanted):
+            yield piece if all(wanted) else piece.only(wanted)
+
+
+def _check_targets(header: PlanHeader, lines: list[Replay], known: set[tuple[str, int | None]]) -> None:
+    """Return when the header has every place that the lines' records go to; `known` are those that it has."""
+    for topic, to in {(line.topic, line.partition) for line in lines} - known:
+        target = header.targets.get(topic)
+        if target is None or (to is not None and to >= target.partitions):
+            name = next(line.letter for line in lines if (line.topic, line.partition) == (topic, to))
+            raise UsageError(f"the plan's header knows no place {topic}/{to} for {name}", hint=AGAIN)
+        known.add((topic, to))
+
+
+def _uncovered(
+    holder: Holder,
+    lines: list[Cover],
+    partition: int,
+    offsets: Sequence[int],
+    states: frozenset[State],
+    progress: Progress,
+) -> list[bool]:
+    """Which of the letters are to be decided with another one, whose line may have been cut."""
+    wanted = []
+    for line, offset in zip(lines, offsets, strict=True):
+        other = read_name(line.same_as)
+        if other is not None and holder.ledger.state(*other) == "replayed":
+            (is_wanted,) = holder.ledger.claim(partition, [offset], states, "replayed")
+            progress.decided += not is_wanted
         else:
-            progress.decided += 1
-
-
-def _is_target(header: PlanHeader, entry: Entry) -> bool:
-    target = header.targets.get(entry.topic or "")
-    return target is not None and (entry.to is None or entry.to < target.partitions)
-
-
-def _is_sent(holder: Holder, entry: Entry) -> bool:
-    """Whether the record that this letter shares with another one was re-published: its line may have been cut."""
-    place = read_name(entry.same_as or "")
-    return place is not None and holder.ledger.state(*place) == "replayed"
+            is_wanted, is_pending = False, holder.ledger.state(partition, offset) in states
+            progress.orphaned += is_pending
+            progress.decided += not is_pending
+        wanted.append(is_wanted)
+    return wanted

@@ -85,11 +85,22 @@ def test_a_letter_is_claimed_once() -> None:
     """Only in a state that is asked for; the state is another one at once."""
     seen = ledger()
     seen.take(key(20), value(PARKED))
-    assert not seen.claim(0, 20, {"pending"}, "replayed")
-    assert seen.claim(0, 20, {"pending", "parked"}, "replayed")
-    assert seen.claim(1, 5000, {"pending"}, "parked")
-    assert not seen.claim(1, 5000, {"pending"}, "replayed")
-    assert [seen.state(0, 20), seen.state(1, 5000), seen.state(1, 5001)] == ["replayed", "parked", "pending"]
+    assert seen.claim(0, [20], {"pending"}, "replayed") == [False]
+    assert seen.claim(0, [20], {"pending", "parked"}, "replayed") == [True]
+    assert seen.claim(1, [5000], {"pending"}, "parked") == [True]
+    assert seen.claim(1, [5000], {"pending"}, "replayed") == [False]
+    assert [seen.state(0, 20), seen.state(1, 5000), seen.state(0, 5000)] == ["replayed", "parked", "pending"]
+
+
+@given(st.sets(st.integers(0, 20_000)), st.sets(st.integers(0, 20_000)))
+def test_letters_are_claimed_together_as_one_by_one(decided: set[int], wanted: set[int]) -> None:
+    """However they lie: those that were decided stay as they are, all others are claimed, and no third one is."""
+    seen = ledger()
+    for offset in decided:
+        seen.set(0, offset, "purged")
+    assert seen.claim(0, sorted(wanted), {"pending"}, "replayed") == [at not in decided for at in sorted(wanted)]
+    states = {at: seen.state(0, at) for at in decided | wanted | {min(wanted, default=0) + 1}}
+    assert states == {at: "purged" if at in decided else "replayed" if at in wanted else "pending" for at in states}
 
 
 @pytest.mark.parametrize("stranger", [key(20, "U"), key(20, "gone"), key(20, cluster="D")])

@@ -12,7 +12,7 @@ from todoctl.core.dlq.decisions import STATES
 from todoctl.core.dlq.filters import Filter, read_name
 from todoctl.core.dlq.foreign import Reason
 from todoctl.core.dlq.groups import Groups
-from todoctl.core.dlq.letters import mark
+from todoctl.core.dlq.letters import MARK
 from todoctl.core.dlq.outcomes import NOBODY, Outcomes, Republished, republished
 from todoctl.errors import UsageError
 
@@ -105,8 +105,8 @@ def test_new_classes_come_first() -> None:
 def test_a_mark_tells_the_letter() -> None:
     """Of this plan only."""
     spot = ("task-events", 1, 9)
-    assert republished("p", spot, [("a", b"p/1/2/3"), mark("p", 4, 5, 1)]) == Republished((4, 5), spot)
-    assert republished("p", spot, [mark("pp", 4, 5, 1)]) is None
+    assert republished("p", spot, [("a", b"p/1/2/3"), (MARK, b"p/4/5/1")]) == Republished((4, 5), spot)
+    assert republished("p", spot, [(MARK, b"pp/4/5/1")]) is None
     assert republished("p", spot, [("todoctl-replay", b"p/x/y/z"), ("todoctl-replay", None)]) is None
 
 
