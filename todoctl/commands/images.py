@@ -100,7 +100,10 @@ def push(
     Exit 3 when the registry can't be reached, 9 when it does not let you in, 8 when it speaks plain HTTP.
     """
     tags = (tag,) if tag else operation.public_tags(operation.source())
-    request, found = _asked(ctx, services, tags, registry), image_builders.find(os.environ, builder)
+    request = _asked(ctx, services, tags, registry)
+    # Before a builder is looked for: which one there is changes nothing about it.
+    image_delivery.require_registry(request)
+    found = image_builders.find(os.environ, builder)
     rows = []
     with screen.board() as board:
         for item in image_delivery.push(request, found, insecure=insecure, environ=os.environ):

@@ -29,11 +29,11 @@ def push(request: Request, builder: Builder, *, insecure: bool, environ: Mapping
     Plain HTTP is spoken with a registry on this machine, and elsewhere only where `insecure` says so.
 
     Raises:
-        UsageError: an image is not there, or its name has no registry.
+        UsageError: there is no such service, or an image's name has no registry.
         TodoctlError: an image was not built, or the registry did not take one; those before it are there.
     """
+    require_registry(request)
     chosen = request.chosen()
-    _require_registry(chosen)
     require_built(request, chosen, builder, environ)
     for image in chosen:
         since, digests = time.monotonic(), list[str]()
@@ -71,8 +71,13 @@ def require_built(request: Request, chosen: Sequence[Image], builder: Builder, e
         raise TodoctlError(f"the tags {', '.join(request.tags)} are different images of {', '.join(torn)}", hint=hint)
 
 
-def _require_registry(chosen: Sequence[Image]) -> None:
-    if nameless := [image.name for image in chosen if not host_of(image.name)]:
+def require_registry(request: Request) -> None:
+    """Return when the name of every image that is asked for says which registry it is for.
+
+    Raises:
+        UsageError: one does not, or there is no such service.
+    """
+    if nameless := [image.name for image in request.chosen() if not host_of(image.name)]:
         raise UsageError(
             f"the name {nameless[0]} has no registry to push to",
             hint="--registry HOST/PATH, or kubernetes.images.registry in the environment's values",
