@@ -12,13 +12,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
 from todoctl.core.dlq.foreign import Header
+from todoctl.core.dlq.plan_line import AGAIN
 from todoctl.errors import RefusedError, UsageError
 
 # replay: re-publish. cover: the same record is re-published for another letter. park: it came back too often.
 Act = Literal["replay", "cover", "park", "skip"]
 ACTS: tuple[Act, ...] = get_args(Act)
-
-_AGAIN = "make a new one: todoctl dlq plan"
 
 
 class Target(BaseModel):
@@ -130,7 +129,7 @@ def read_header(line: bytes) -> PlanHeader:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
         why = "another todoctl's version made it" if where == "todoctl_plan" else f"{where}: {problem['msg']}"
-        raise UsageError(f"this is no plan that can be read: {why}", hint=_AGAIN) from error
+        raise UsageError(f"this is no plan that can be read: {why}", hint=AGAIN) from error
 
 
 def lines_digest(stream: BinaryIO) -> str:
@@ -148,12 +147,12 @@ def check_fits(header: PlanHeader, *, cluster: str, topic_ids: Mapping[str, str]
         RefusedError: it isn't, or a topic of it was made anew or lost since.
     """
     if header.cluster != cluster:
-        raise RefusedError(f"the plan is for the Kafka cluster {header.cluster}, this is {cluster}", hint=_AGAIN)
+        raise RefusedError(f"the plan is for the Kafka cluster {header.cluster}, this is {cluster}", hint=AGAIN)
     wanted = {header.topic: header.topic_id} | {name: target.topic_id for name, target in header.targets.items()}
     for name, topic_id in wanted.items():
         if topic_ids.get(name) != topic_id:
             what = "was made anew" if name in topic_ids else "is gone"
-            raise RefusedError(f"the plan no longer fits: the topic {name} {what} since", hint=_AGAIN)
+            raise RefusedError(f"the plan no longer fits: the topic {name} {what} since", hint=AGAIN)
 
 
 def _shown(data: bytes | None) -> Any:

@@ -22,7 +22,7 @@ _BLOCK = 256 * 2**10
 # Records of a key often have the same headers; those of so many are kept.
 _HEADERS = 4096
 
-_AGAIN = "make a new one: todoctl dlq plan"
+AGAIN = "make a new one: todoctl dlq plan"
 
 
 class Base64(msgspec.Struct, frozen=True, gc=False):
@@ -129,7 +129,7 @@ def _of_line(line: bytes, number: int, known: _Known) -> list[Piece]:
     try:
         return _pieces([_LINE.decode(line)], known)
     except (ValueError, msgspec.DecodeError) as error:
-        raise UsageError(f"line {number} of the plan is no entry: {error}", hint=_AGAIN) from error
+        raise UsageError(f"line {number} of the plan is no entry: {error}", hint=AGAIN) from error
 
 
 def _pieces(lines: list[Line], known: _Known) -> list[Piece]:

@@ -16,9 +16,9 @@ from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.transactions import Sends
 from todoctl.core.dlq.decisions import Decided, Decision, State
 from todoctl.core.dlq.letters import digests, marks, wrapped_value
-from todoctl.core.dlq.plan_line import Cover, Park, Piece, Replay, shown_bytes
+from todoctl.core.dlq.plan_line import AGAIN, Cover, Park, Piece, Replay, shown_bytes
 from todoctl.errors import RefusedError
-from todoctl.operations.dlq.planned import AGAIN, Letters
+from todoctl.operations.dlq.planned import Letters
 
 # What one transaction may hold in memory.
 _BYTES = 32 * 2**20

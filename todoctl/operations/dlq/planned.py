@@ -11,11 +11,9 @@ from typing import Any, Self
 
 from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.reader import Reader
-from todoctl.core.dlq.plan_line import Piece
+from todoctl.core.dlq.plan_line import AGAIN, Piece
 from todoctl.errors import RefusedError
 from todoctl.operations.dlq.desk import Desk
-
-AGAIN = "make a new one: todoctl dlq plan"
 
 # Reading past so many letters costs as much as opening another reader.
 _GAP = 5_000

@@ -16,12 +16,12 @@ from todoctl.adapters.collector import uncollected
 from todoctl.core.dlq.decisions import State
 from todoctl.core.dlq.filters import read_name
 from todoctl.core.dlq.plan import PlanHeader, check_fits, lines_digest, read_header
-from todoctl.core.dlq.plan_line import Cover, Park, Piece, Replay, pieces
+from todoctl.core.dlq.plan_line import AGAIN, Cover, Park, Piece, Replay, pieces
 from todoctl.errors import RefusedError, TodoctlError, UsageError
 from todoctl.operations.dlq.batches import Batch, batches
 from todoctl.operations.dlq.desk import Desk, read_ledger
 from todoctl.operations.dlq.holding import BATCH, Holder
-from todoctl.operations.dlq.planned import AGAIN, with_letters
+from todoctl.operations.dlq.planned import with_letters
 
 _UnderWay = tuple[Batch, Future[None]]
 
