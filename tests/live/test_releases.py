@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 import pytest
 import yaml
@@ -24,7 +26,9 @@ from confluent_kafka import Producer
 from tests.live.conftest import Platform, _new_home, until
 from tests.live.users import User, register
 from tests.program import Ended
+from todoctl.adapters.processes import supervisor
 from todoctl.core.dead_letters import DeadLetter, Origin, to_cloud_event
+from todoctl.core.site import Folders
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ("auth", "api", "recurring")  # services of the small platform: each deploy starts every one of them
@@ -244,6 +248,25 @@ def test_a_killed_deploy_is_noticed_and_unlocked(shop: Workshop) -> None:
     nothing = shop.run("unlock")
     assert nothing.code == 2
     assert "nothing to unlock" in nothing.err
+    shop.say("second")
+
+
+def test_a_deploy_killed_as_it_starts_the_next_version_leaves_none(shop: Workshop) -> None:
+    """Killed before the next version could ask who its parent is: nothing of it stays on the service's port."""
+    folders = Folders(shop.home / "local")
+    spec = supervisor.spec_path(folders, "auth-next")
+    before = spec.stat().st_mtime_ns
+    shop.say("orphan")
+    with shop.start("deploy", "--no-smoke", "--timeout", "400") as running:
+        deadline = time.monotonic() + 600
+        while spec.stat().st_mtime_ns == before and time.monotonic() < deadline:
+            time.sleep(0.001)  # the window is the start of one Python
+        running.kill()
+    assert spec.stat().st_mtime_ns != before
+    shop.must("unlock", "--timeout", "400", seconds=1800)
+    assert shop.word("auth") == "second"
+    orphan = folders.run / "auth-next.json"
+    assert not orphan.exists() or not psutil.pid_exists(json.loads(orphan.read_text())["pid"])
     shop.say("second")
 
 

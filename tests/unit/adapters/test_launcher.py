@@ -270,6 +270,19 @@ def test_it_dies_with_its_parent(bench: Bench, changes: dict[str, Any], user: in
         until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the part is gone")
 
 
+def test_it_starts_nothing_for_a_parent_that_was_gone_before_it_could_ask(bench: Bench) -> None:
+    """A deploy killed between starting the launcher and its first step leaves nothing on the port."""
+    command = bench.command(bench.spec())
+    with subprocess.Popen(["/bin/true"]) as gone:
+        gone.wait()
+    done = subprocess.run([*command, str(gone.pid)], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+    assert not bench.identity.exists()
+    lives = subprocess.run([*command, str(os.getpid())], capture_output=True, text=True, check=False, timeout=30)
+    assert lives.returncode == 0, lives.stderr
+    assert bench.identity.exists()
+
+
 @as_root
 def test_it_drops_the_user(bench: Bench) -> None:
     """As another user the part has that user's ids and no other group."""

@@ -1,6 +1,7 @@
 """The program that starts each part: waits for what it needs, drops the user, dies with its parent, then becomes it.
 
-Run as `python -I -S launcher.py SPEC.json`; it imports the standard library only, so that it costs little.
+Run as `python -I -S launcher.py SPEC.json [PARENT]`; it imports the standard library only, so that it costs little.
+PARENT is the pid of who starts it: one that was killed before this process could ask has another in its place by then.
 The spec is {"name", "argv", "env", "cwd", "needs": [probe], "user": uid | null, "parent_death_signal": int,
 "identity": path, "marker": path}; a probe is "tcp:HOST:PORT", "http:HOST:PORT/PATH" (2xx), "postgres:HOST:PORT" (accepts
 sessions), "file:PATH" or "unlocked:FOLDER" (no PostgreSQL works in the data folder).
@@ -26,10 +27,9 @@ _STABLE = 20.0  # seconds after which a start no longer counts as one of a row
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def main(spec_path: str) -> None:
-    """Start the part that the spec describes, in the place of this process."""
+def main(spec_path: str, parent: int) -> None:
+    """Start the part that the spec describes, in the place of this process; it lives no longer than `parent`."""
     spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
-    parent = os.getppid()
     _die_with(parent, signal.SIGTERM)
     _back_off(Path(spec["identity"]))
     for probe in spec["needs"]:
@@ -164,4 +164,4 @@ def _record(identity: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else os.getppid())

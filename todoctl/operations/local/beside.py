@@ -56,7 +56,7 @@ def _start(up: Up, name: str, port: int) -> subprocess.Popen[bytes]:
     path = supervisor.spec_path(folders, f"{name}-next")
     write_if_changed(path, json.dumps(spec, indent=1), mode=0o600)
     # The launcher has the kernel end it with us: a killed deploy leaves no second process on the port.
-    command = [sys.executable, "-I", "-S", str(Path(launcher.__file__)), str(path)]
+    command = [sys.executable, "-I", "-S", str(Path(launcher.__file__)), str(path), str(os.getpid())]
     with (folders.logs / f"{name}-next.log").open("wb") as log:
         return subprocess.Popen(
             command, env=up.assembly.base_environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
