@@ -12,6 +12,9 @@ from services.notification.intents import Intent
 
 Found = tuple[Intent, str]
 
+# Seconds. A process that is killed leaves as much of its work unknown.
+_OUTCOMES_TOGETHER = 0.05
+
 
 class IntentStore:
     """All intents; one key is never asked for twice at the same time."""
@@ -19,25 +22,12 @@ class IntentStore:
     def __init__(self, sidecar: Sidecar) -> None:
         self._sidecar = sidecar
         self._reads: Together[str, Found | None] = Together(self._read_all)
-        self._writes: Together[StateWrite, bool] = Together(self._write_all)
+        # What it stores was done already: waiting a little costs nobody anything.
+        self._writes: Together[StateWrite, bool] = Together(self.write_all, moment=_OUTCOMES_TOGETHER)
 
     async def read(self, key: str) -> Found | None:
         """The intent and its ETag, or None where there is none."""
         return await self._reads.ask(key)
-
-    async def claim(self, key: str, intent: Intent, etag: str | None) -> str:
-        """Take a reminder on, where nobody has or from the state that has the ETag; the ETag of the claim.
-
-        Raises:
-            Unavailable: another process was faster.
-        """
-        if not await self._writes.ask(StateWrite(key, intent.model_dump(mode="json"), etag)):
-            raise Unavailable("another process claimed this reminder's mail")
-        # The store does not tell it when it stores.
-        found = await self.read(key)
-        if found is None or found[0] != intent:
-            raise Unavailable("another process took this reminder's mail over")
-        return found[1]
 
     async def exchange(self, key: str, intent: Intent, etag: str | None) -> Intent:
         """Move an intent on from the state that has the ETag.
@@ -45,20 +35,21 @@ class IntentStore:
         Raises:
             Unavailable: another process did that, or took it over.
         """
-        if not await self._writes.ask(StateWrite(key, intent.model_dump(mode="json"), etag)):
+        if not await self._writes.ask(StateWrite(key, intent.document, etag)):
             raise Unavailable("another process took this reminder's mail over")
         return intent
 
     async def save(self, key: str, intent: Intent) -> None:
         """Store an intent, whatever is there."""
-        await self._writes.ask(StateWrite(key, intent.model_dump(mode="json"), last=True))
+        await self._writes.ask(StateWrite(key, intent.document, last=True))
 
     async def _read_all(self, keys: Sequence[str]) -> list[Found | None]:
         found = await self._sidecar.versioned_states(keys)
         intents = {key: (Intent.model_validate(value), etag) for key, (value, etag) in found.items()}
         return [intents.get(key) for key in keys]
 
-    async def _write_all(self, writes: Sequence[StateWrite]) -> Sequence[bool | Exception]:
+    async def write_all(self, writes: Sequence[StateWrite]) -> Sequence[bool | Exception]:
+        """Store all at once, each over what it needs to be there; for each whether that was so, or why it is not known."""
         if await self._sidecar.write_states(writes):
             return [True] * len(writes)
         if len(writes) == 1:

@@ -1,26 +1,27 @@
-"""The intent behind each reminder's mail, kept in Dapr's state: who works on it, how far it is, what came of it.
+"""The intent behind each reminder's mail, kept in Dapr's state: who hands it over, and what came of it.
 
-claimed ──► handing-over ──► sent
-   │             ├──► unknown   the answer after DATA was lost: it may have been sent, so it is not sent again
-   │             └──► failed    refused for good; a replay from another place of the topic tries again
-   └──► stale    moved, or its task is done
+   ┌──► handing-over ──► sent
+   │     │       ├─────► unknown   the answer after DATA was lost: it may have been sent, so it is not sent again
+   │     ▼       └─────► failed    refused for good; a replay from another place of the topic tries again
+   └── claimed                     put back: refused for now
+failed and stale (moved, or its task is done) also come of mails that were not handed over.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from todoctl.core.dead_letters import Origin
 
+# An earlier release claimed reminders for 30 s before it came to hand them over.
 State = Literal["claimed", "handing-over", "sent", "unknown", "failed", "stale"]
-Step = Literal["claim", "wait", "give up", "tell"]
+Step = Literal["send", "wait", "give up", "tell"]
 
-# Longer than everything that may happen in the state: an expired claim is taken over, an expired hand-over is not.
-CLAIM_LEASE = timedelta(seconds=30)
-HANDING_OVER_LEASE = timedelta(seconds=90)
+# Longer than everything that may happen in the state.
+LEASE = timedelta(seconds=90)
 
 
 class Intent(BaseModel):
@@ -37,28 +38,36 @@ class Intent(BaseModel):
     partition: int | None = None
     offset: int | None = None
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """The intent as it is stored."""
+        return self.model_dump(mode="json")
+
     def moved(self, state: State, now: datetime, *, words: str | None = None) -> Intent:
         """The intent in its next state."""
-        lease = HANDING_OVER_LEASE if state == "handing-over" else CLAIM_LEASE
-        return self.model_copy(update={"state": state, "at": now, "until": now + lease, "words": words})
+        return self.model_copy(update={"state": state, "at": now, "words": words})
+
+    def put_back(self, now: datetime) -> Intent:
+        """The intent of a mail that was not handed over: from now on any process may send it."""
+        return self.model_copy(update={"state": "claimed", "at": now, "until": now})
 
 
 def new_intent(token: str, origin: Origin, message_id: str, now: datetime) -> Intent:
-    """A fresh claim on a reminder."""
+    """The intent of a mail that is about to be handed over."""
     place = {"partition": origin.partition, "offset": origin.offset}
-    return Intent(state="claimed", token=token, until=now + CLAIM_LEASE, at=now, message_id=message_id, **place)
+    return Intent(state="handing-over", token=token, until=now + LEASE, at=now, message_id=message_id, **place)
 
 
 def next_step(intent: Intent | None, *, token: str, origin: Origin, now: datetime) -> Step:
     """What a process that is given the reminder does; it is not working on it already."""
     if intent is None:
-        return "claim"
+        return "send"
     mine = intent.token == token
     if intent.state == "claimed":
-        return "claim" if mine or intent.until <= now else "wait"
+        return "send" if mine or intent.until <= now else "wait"
     if intent.state == "handing-over":
         # Ours without an outcome: this process never came to DATA, or it would remember what came of it.
-        return "claim" if mine else "give up" if intent.until <= now else "wait"
+        return "send" if mine else "give up" if intent.until <= now else "wait"
     if intent.state == "failed" and (intent.partition, intent.offset) != (origin.partition, origin.offset):
-        return "claim"
+        return "send"
     return "tell"

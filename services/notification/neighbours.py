@@ -32,7 +32,6 @@ class Neighbours:
         self._recipients: dict[int, tuple[float, Recipient]] = {}
         self._accounts: Together[str, Account] = Together(self._find_account)
         self._users: Together[int, Recipient | None] = Together(self._find_users)
-        self._standings: Together[ReminderEvent, bool] = Together(self._find_standings)
 
     async def account(self) -> Account:
         """The mail account; a changed secret counts within half a minute."""
@@ -53,9 +52,15 @@ class Neighbours:
             del self._recipients[next(iter(self._recipients))]
         return found
 
-    async def is_current(self, event: ReminderEvent) -> bool:
-        """Whether the reminder still stands: not moved, its task still open."""
-        return await self._standings.ask(event)
+    async def are_current(self, events: Sequence[ReminderEvent]) -> list[bool]:
+        """Of each, whether the reminder still stands: not moved, its task still open."""
+        asked = [
+            {"reminder_id": event.payload.reminder_id, "trigger_at": event.payload.trigger_at.isoformat()}
+            for event in events
+        ]
+        path = "/internal/reminder-standings"
+        answer = await self._sidecar.invoke("api", "POST", path, json={"reminders": asked}, headers=self._headers)
+        return [bool(current) for current in _document(answer, "api")["current"]]
 
     async def _find_account(self, names: Sequence[str]) -> list[Account]:
         account = Account.of(await self._sidecar.secret(SECRET))
@@ -68,15 +73,6 @@ class Neighbours:
         users = {int(user["id"]): user for user in _document(answer, "auth")["users"]}
         found = {id_: Recipient(email=str(user["email"]), zone=str(user["zone"])) for id_, user in users.items()}
         return [found.get(id_) for id_ in ids]
-
-    async def _find_standings(self, events: Sequence[ReminderEvent]) -> list[bool]:
-        asked = [
-            {"reminder_id": event.payload.reminder_id, "trigger_at": event.payload.trigger_at.isoformat()}
-            for event in events
-        ]
-        path = "/internal/reminder-standings"
-        answer = await self._sidecar.invoke("api", "POST", path, json={"reminders": asked}, headers=self._headers)
-        return [bool(current) for current in _document(answer, "api")["current"]]
 
 
 def _document(answer: httpx.Response, app: str) -> dict[str, Any]:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID, uuid5
 
-from services.common.failures import Unavailable
 from services.common.sidecar import BulkEntry, Sidecar
-from services.common.together import Together
 from services.notification.intents import Intent
 from services.notification.mail import moment_of
 from todoctl.core.events import REMINDERS, ReminderEvent, partition_key, to_cloud_event
@@ -28,26 +26,22 @@ class Results:
 
     def __init__(self, sidecar: Sidecar) -> None:
         self._sidecar = sidecar
-        self._published: Together[ReminderEvent, None] = Together(self._publish)
 
-    async def tell(self, event: ReminderEvent, intent: Intent) -> None:
-        """Publish the event that tells an intent's end, if there is something to tell.
+    async def tell(self, ended: Sequence[tuple[ReminderEvent, Intent]]) -> dict[UUID, str]:
+        """Publish the events that tell the ends of intents, where there is something to tell.
+
+        What the broker said of those that it does not have, by the id of the reminder's event.
 
         Raises:
-            Unavailable: the broker does not have it.
+            ServiceFailure: the sidecar or the broker has none of them.
         """
-        result = result_of(event, intent)
-        if result is not None:
-            await self._published.ask(result)
-
-    async def _publish(self, results: Sequence[ReminderEvent]) -> list[Exception | None]:
+        results = {str(event.event_id): result for event, intent in ended if (result := result_of(event, intent))}
         entries = [
-            BulkEntry(str(number), to_cloud_event(result, source=SOURCE), key=partition_key(result.user_id))
-            for number, result in enumerate(results)
+            BulkEntry(name, to_cloud_event(result, source=SOURCE), key=partition_key(result.user_id))
+            for name, result in results.items()
         ]
         failed = await self._sidecar.publish_bulk(REMINDERS, entries)
-        words = (failed.get(entry.entry_id) for entry in entries)
-        return [None if error is None else Unavailable(f"publish to {REMINDERS}: {error}") for error in words]
+        return {UUID(name): f"publish to {REMINDERS}: {error}" for name, error in failed.items()}
 
 
 def intent_key(event: ReminderEvent) -> str:

@@ -133,20 +133,37 @@ FAULTS = (
     Fault(
         "notification takes a claim that another process holds",
         "services/notification/intents.py",
-        (('return "claim" if mine or intent.until <= now else "wait"', 'return "claim"'),),
-        "notification/test_notification_app.py::test_a_killed_process_in_its_claim_is_replaced_after_the_lease",
+        (('return "send" if mine or intent.until <= now else "wait"', 'return "send"'),),
+        "notification/test_notification_app.py::test_what_an_earlier_release_claimed_is_its_own_until_the_lease_ends",
     ),
     Fault(
         "notification sends again what was being handed over",
         "services/notification/intents.py",
-        (('return "claim" if mine else "give up" if intent.until <= now else "wait"', 'return "claim"'),),
+        (('return "send" if mine else "give up" if intent.until <= now else "wait"', 'return "send"'),),
         "notification/test_notification_app.py::test_a_process_killed_while_handing_over_leaves_an_unknown",
     ),
     Fault(
         "notification does not ask whether a reminder still stands",
-        "services/notification/handlers.py",
-        (("if not await self._neighbours.is_current(event):", "if False:"),),
+        "services/notification/last_checks.py",
+        (
+            (
+                "standing = await self._neighbours.are_current([event for event, _ in checks])",
+                "standing = [True for _ in checks]",
+            ),
+        ),
         "notification/test_notification_app.py::test_a_reminder_that_no_longer_stands_is_not_sent",
+    ),
+    Fault(
+        "notification sends a mail that another process took meanwhile",
+        "services/notification/last_checks.py",
+        (("return stored or Unavailable(", "return True or Unavailable("),),
+        "notification/test_notification_app.py::test_a_process_that_was_overtaken_sends_nothing",
+    ),
+    Fault(
+        "notification stores an end over what another process stored",
+        "services/notification/handlers.py",
+        (("else self._store.exchange(key, done, etag))", "else self._keep(key, done))"),),
+        "notification/test_notification_app.py::test_a_process_that_was_overtaken_does_not_undo_what_came_of_it",
     ),
     Fault(
         "each try of a mail has a Message-ID of its own",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,6 +51,9 @@ class FakeNeighbours:
     current: bool = True
     status: int = 200
     asked: list[str] = field(default_factory=list)
+    holds_next: bool = False
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def look_up(self, request: Request) -> Response:
         """POST /internal/user-lookups."""
@@ -61,6 +65,10 @@ class FakeNeighbours:
         assert request.headers["x-service-token"] == "service-token"
         reminders = (await request.json())["reminders"]
         self.asked += [reminder["trigger_at"] for reminder in reminders]
+        if self.holds_next:
+            self.holds_next = False
+            self.held.set()
+            await self.release.wait()
         return JSONResponse({"current": [self.current] * len(reminders)}, self.status)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -279,24 +280,34 @@ async def test_a_result_that_cannot_be_published_is_published_later(notifier: No
     assert (len(notifier.mails), notifier.told) == (1, ["reminder.sent"])
 
 
-async def test_a_killed_process_in_its_claim_is_replaced_after_the_lease(notifier: Notifier) -> None:
-    """Nothing was handed over: the next process sends the mail."""
-    notifier.smtp.script["MAIL"] = "451 later"
+async def test_a_mail_that_was_refused_for_now_may_be_sent_by_any_process(notifier: Notifier) -> None:
+    """The one that tried has put it back: another one, or the next one, need not wait."""
+    notifier.smtp.script["DATA"] = "451 later"
     await notifier.deliver(REMINDER)
     notifier.smtp.script.clear()
     async with notifier.another() as other:
-        assert await other.deliver(REMINDER) == "RETRY"
-        notifier.clock.move(seconds=31)
         assert await other.deliver(REMINDER) == "SUCCESS"
         assert (len(other.mails), other.told) == (1, ["reminder.sent"])
 
 
-async def test_a_process_killed_while_handing_over_leaves_an_unknown(notifier: Notifier) -> None:
-    """The next one waits for the lease, then says so, and sends nothing."""
-    notifier.smtp.script["MAIL"] = "451 later"
+async def test_what_an_earlier_release_claimed_is_its_own_until_the_lease_ends(notifier: Notifier) -> None:
+    """During a change of releases both work; a claim that outlives its process is taken over."""
+    notifier.smtp.script["DATA"] = "451 later"
     await notifier.deliver(REMINDER)
     notifier.smtp.script.clear()
-    set_intent(notifier, state="handing-over")
+    set_intent(notifier, token="another", until=(notifier.clock() + timedelta(seconds=30)).isoformat())
+    assert await notifier.deliver(REMINDER) == "RETRY"
+    notifier.clock.move(seconds=31)
+    assert await notifier.deliver(REMINDER) == "SUCCESS"
+    assert (len(notifier.mails), notifier.told) == (1, ["reminder.sent"])
+
+
+async def test_a_process_killed_while_handing_over_leaves_an_unknown(notifier: Notifier) -> None:
+    """The next one waits for the lease, then says so, and sends nothing."""
+    notifier.smtp.script["DATA"] = "451 later"
+    await notifier.deliver(REMINDER)
+    notifier.smtp.script.clear()
+    set_intent(notifier, state="handing-over", until=(notifier.clock() + timedelta(seconds=90)).isoformat())
     async with notifier.another() as other:
         assert await other.deliver(REMINDER) == "RETRY"
         notifier.clock.move(seconds=91)
@@ -319,18 +330,31 @@ async def test_one_process_given_the_same_twice_at_once_sends_one_mail(notifier:
     assert len(notifier.mails) == 1
 
 
-async def test_a_process_that_lost_its_claim_sends_nothing(notifier: Notifier) -> None:
-    """It was frozen before DATA, its lease ran out, another one took over."""
-    notifier.smtp.script["RCPT"] = STALL
+async def test_a_process_that_was_overtaken_sends_nothing(notifier: Notifier) -> None:
+    """It was frozen before it took the mail, and another one has sent it meanwhile."""
+    notifier.neighbours.holds_next = True
     delivery = asyncio.create_task(notifier.deliver(REMINDER))
-    await asyncio.wait_for(notifier.smtp.stalled.wait(), 5)
-    notifier.clock.move(seconds=31)
-    notifier.smtp.script.clear()
+    await asyncio.wait_for(notifier.neighbours.held.wait(), 5)
     async with notifier.another() as other:
         assert await other.deliver(REMINDER) == "SUCCESS"
+    notifier.neighbours.release.set()
     assert await delivery == "RETRY"
     assert await notifier.deliver(REMINDER) == "SUCCESS"
     assert len(notifier.mails) == 1
+
+
+async def test_a_process_that_was_overtaken_does_not_undo_what_came_of_it(notifier: Notifier) -> None:
+    """It hears later that the reminder no longer stands: the mail of the other one was sent all the same."""
+    notifier.neighbours.holds_next = True
+    delivery = asyncio.create_task(notifier.deliver(REMINDER))
+    await asyncio.wait_for(notifier.neighbours.held.wait(), 5)
+    async with notifier.another() as other:
+        assert await other.deliver(REMINDER) == "SUCCESS"
+    notifier.neighbours.current = False
+    notifier.neighbours.release.set()
+    assert await delivery == "RETRY"
+    assert await notifier.deliver(REMINDER) == "SUCCESS"
+    assert [intent["state"] for intent in notifier.intents] == ["sent"]
 
 
 async def test_of_a_batch_each_reminder_gets_what_is_due_to_it(notifier: Notifier) -> None:
