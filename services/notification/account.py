@@ -10,6 +10,8 @@ from services.common.failures import Unavailable
 from services.notification.mail import sender_domain
 
 _TLS = ("none", "starttls", "tls")
+# Providers allow ten to fifty for a client.
+_CONNECTIONS, _MOST_CONNECTIONS = 20, 100
 
 
 class MailServerUnavailable(Unavailable):
@@ -18,7 +20,7 @@ class MailServerUnavailable(Unavailable):
 
 @dataclass(frozen=True)
 class Account:
-    """The mail server and how we log in there; secret parts don't show in its repr."""
+    """The mail server, how we log in there and on how many connections at most; secret parts don't show in its repr."""
 
     host: str
     port: int
@@ -26,6 +28,7 @@ class Account:
     tls: str = "starttls"
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    connections: int = _CONNECTIONS
 
     @classmethod
     def of(cls, secret: Mapping[str, str]) -> Self:
@@ -37,10 +40,23 @@ class Account:
         tls = secret.get("tls", "starttls")
         try:
             sender_domain(secret.get("sender", ""))
-            port = int(secret.get("port", ""))
+            port, connections = int(secret.get("port", "")), int(secret.get("connections") or _CONNECTIONS)
         except (ValueError, IndexError) as error:
-            raise MailServerUnavailable(f"the secret smtp needs a sender's address and a port: {error}") from error
+            raise MailServerUnavailable(
+                f"the secret smtp needs a sender's address, a port, and connections as a number if at all: {error}"
+            ) from error
+        if not 0 < connections <= _MOST_CONNECTIONS:
+            raise MailServerUnavailable(
+                f"connections in the secret smtp: from 1 to {_MOST_CONNECTIONS}, not {connections}"
+            )
         if tls not in _TLS or not secret.get("host"):
             raise MailServerUnavailable(f"the secret smtp needs a host, and tls as one of {', '.join(_TLS)}")
-        login = {name: secret.get(name) or None for name in ("username", "password")}
-        return cls(host=secret["host"], port=port, sender=secret["sender"], tls=tls, **login)
+        return cls(
+            host=secret["host"],
+            port=port,
+            sender=secret["sender"],
+            tls=tls,
+            username=secret.get("username") or None,
+            password=secret.get("password") or None,
+            connections=connections,
+        )

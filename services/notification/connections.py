@@ -23,12 +23,11 @@ _POLITE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long the server may take for an answer, and how many connections it has, for how many mails and idle seconds."""
+    """How long the server may take for an answer, and for how many mails and idle seconds a connection is kept."""
 
     command_seconds: float = 5.0
     # Shorter than the hand-over's lease.
     data_seconds: float = 60.0
-    connections: int = 20
     mails: int = 100
     idle_seconds: float = 20.0
 
@@ -53,10 +52,16 @@ class Connections:
 
     def __init__(self, limits: Limits, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.limits, self._monotonic = limits, monotonic
-        self.room = asyncio.Semaphore(limits.connections)
+        self._rooms: tuple[Account, asyncio.Semaphore] | None = None
         self._idle: list[Connection] = []
         self._timer: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Task[None]] = set()
+
+    def room(self, account: Account) -> asyncio.Semaphore:
+        """Where a mail waits until it may have one of the account's connections."""
+        if self._rooms is None or self._rooms[0] != account:
+            self._rooms = account, asyncio.Semaphore(account.connections)
+        return self._rooms[1]
 
     async def take(self, account: Account) -> Connection:
         """A kept connection, or a new one; raises what aiosmtplib raises."""

@@ -23,14 +23,14 @@ from services.notification.intents import Intent, new_intent, next_step
 from services.notification.last_checks import LastChecks
 from services.notification.mail import Mail, Recipient, compose, message_id_of, sender_domain
 from services.notification.neighbours import Neighbours
-from services.notification.post import LastCheck, Outcome
+from services.notification.post import LastCheck, Outcome, Write
 from services.notification.results import Results, intent_key
 from todoctl.core.dead_letters import Origin
 from todoctl.core.events import ReminderEvent
 
 log = logging.getLogger(__name__)
 
-HandOver = Callable[[Account, Mail, LastCheck], Awaitable[Outcome]]
+HandOver = Callable[[Account, Write, LastCheck], Awaitable[Outcome]]
 
 _REMEMBERED = 10_000
 Value = TypeVar("Value")
@@ -142,11 +142,11 @@ class Mailer:
     ) -> Outcome:
         if to is None:
             return Outcome("failed", f"there is no user {event.user_id}")
-        try:
-            mail = compose(event, to, sender=account.sender, link=self._link(event), now=self._clock())
-        except ValueError as error:
-            return Outcome("failed", f"the mail can't be written: {error}")
-        return await self._hand_over(account, mail, last_check)
+
+        def write() -> Mail:
+            return compose(event, to, sender=account.sender, link=self._link(event), now=self._clock())
+
+        return await self._hand_over(account, write, last_check)
 
     def _link(self, event: ReminderEvent) -> str:
         return f"{self._page}/?task={event.task_id}" if self._page else ""

@@ -13,7 +13,7 @@ from services.notification.intents import Intent
 Found = tuple[Intent, str]
 
 # Seconds. A process that is killed leaves as much of its work unknown.
-_OUTCOMES_TOGETHER = 0.05
+_OUTCOMES_TOGETHER = 0.01
 
 
 class IntentStore:

@@ -15,9 +15,11 @@ from services.notification.account import Account, MailServerUnavailable
 from services.notification.connections import Connection, Connections, Limits, is_lost
 from services.notification.mail import Mail
 
-__all__ = ["LastCheck", "Limits", "Outcome", "Post"]
+__all__ = ["LastCheck", "Limits", "Outcome", "Post", "Write"]
 
 LastCheck = Callable[[], Awaitable[bool]]
+# Raises ValueError where the mail can't be written.
+Write = Callable[[], Mail]
 
 # About this deployment, not about this mail: log-in needed, refused or too weak, encryption needed.
 _NOT_THE_MAILS_FAULT = frozenset({503, 504, 523, 524, 525, 530, 534, 535, 538})
@@ -38,17 +40,22 @@ class Post:
         self._connections, self._limits = Connections(limits), limits
         self._failures = 0
 
-    async def hand_over(self, account: Account, mail: Mail, last_check: LastCheck) -> Outcome:
-        """Give the mail to the server; `last_check` is asked just before DATA and may call it off.
+    async def hand_over(self, account: Account, write: Write, last_check: LastCheck) -> Outcome:
+        """Give the mail that `write` makes to the server; `last_check` is asked just before DATA and may call it off.
 
         Raises:
             Unavailable: it was not handed over and may be later.
         """
         failures = self._failures
-        async with self._connections.room:
+        async with self._connections.room(account):
             if self._failures != failures:
                 # Not each of those who waited needs to find out for itself, time-out after time-out.
                 raise MailServerUnavailable("mail server: it could not be reached for the mail before")
+            try:
+                # Not sooner: writing hundreds at once would keep those waiting that have a connection.
+                mail = write()
+            except ValueError as error:
+                return Outcome("failed", f"the mail can't be written: {error}")
             found = await self._addressed(account, mail)
             if isinstance(found, Outcome):
                 return found

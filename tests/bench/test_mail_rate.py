@@ -19,12 +19,11 @@ import pytest
 from aiosmtplib import SMTP
 from psycopg.rows import TupleRow
 
-from services.notification.connections import Limits
 from tests.live.conftest import Platform, until
 from tests.live.users import User, register
+from todoctl.core.parts import MAIL_CONNECTIONS
 
 _MAILS, _ROUNDS = 400, 5
-_CONNECTIONS = Limits().connections
 
 # What the services would have written for as many users with a reminder each, without the time that it takes them.
 _USERS_MADE = """
@@ -117,4 +116,4 @@ async def _hand_over(port: int, mail: bytes) -> None:
             for _ in left:
                 await client.sendmail("todo@todo.example", "ada@example.com", mail)
 
-    await asyncio.gather(*(connection() for _ in range(_CONNECTIONS)))
+    await asyncio.gather(*(connection() for _ in range(MAIL_CONNECTIONS)))

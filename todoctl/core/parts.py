@@ -19,6 +19,7 @@ OPERATOR_ROLE = "todo_operator"
 STATE_SECRET = "statestore-connection"  # noqa: S105 - the name of a secret
 MAIL_SECRET = "smtp"  # noqa: S105 - the name of a secret
 MAIL_SENDER = "Todo <todo@localhost>"
+MAIL_CONNECTIONS = 40  # the sink of this machine is nobody else's
 
 
 @dataclass(frozen=True)

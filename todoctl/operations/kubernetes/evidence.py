@@ -31,7 +31,7 @@ _DESCRIBED = {
     "services": SERVICES,
 }
 # Keys of our Secrets that say where something is, not how to get in.
-_OPEN = {"host", "port", "sender", "tls", "username", "ca.crt"}
+_OPEN = {"host", "port", "sender", "tls", "username", "connections", "ca.crt"}
 
 
 def collect(

@@ -14,7 +14,7 @@ import yaml
 from todoctl.adapters import postgres, release_store
 from todoctl.adapters.processes import identity, supervisor
 from todoctl.core import dapr
-from todoctl.core.parts import MAIL_SECRET, MAIL_SENDER, STATE_SECRET, Part, make_parts
+from todoctl.core.parts import MAIL_CONNECTIONS, MAIL_SECRET, MAIL_SENDER, STATE_SECRET, Part, make_parts
 from todoctl.core.ports import LOOPBACK
 from todoctl.core.site import Programs, Site
 from todoctl.core.values import Values
@@ -149,7 +149,7 @@ class Assembly:
             content[STATE_SECRET] = secrets.database_url(store.role, ports["postgres"])
         if MAIL_SECRET in service.secrets:
             sink = {"host": LOOPBACK, "port": str(ports["mailsink"]), "tls": "none", "sender": MAIL_SENDER}
-            content[MAIL_SECRET] = sink
+            content[MAIL_SECRET] = sink | {"connections": str(MAIL_CONNECTIONS)}
         changed = write_if_changed(folder / "secrets.json", json.dumps(content), mode=0o600)
         documents = dapr.resources(
             self.values,

@@ -162,6 +162,13 @@ async def test_a_server_that_is_away_costs_one_time_out_for_all(notifier: Notifi
     assert len({mail["Message-ID"] for mail in notifier.mails}) == len(notifier.mails) == 100
 
 
+async def test_no_more_connections_than_the_mail_server_takes() -> None:
+    """As many as the secret says, each for one mail after the other."""
+    async with running(connections="3") as notifier:
+        assert set(await notifier.deliver_all([reminder(number) for number in range(1, 31)])) == {"SUCCESS"}
+        assert (notifier.smtp.seen["greeting"], len(notifier.mails)) == (3, 30)
+
+
 async def test_of_many_claims_one_that_comes_too_late_harms_no_other(notifier: Notifier) -> None:
     """Another process took one of the batch's reminders between the look and the claim: it is left alone."""
     async with notifier.another() as other:
@@ -208,7 +215,18 @@ async def test_a_wrong_log_in_is_not_the_mails_fault(moment: str, reply: str) ->
         assert len(notifier.mails) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"host": ""}, {"port": "x"}, {"tls": "maybe"}, {"sender": "nobody"}, {"sender": ""}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"host": ""},
+        {"port": "x"},
+        {"tls": "maybe"},
+        {"sender": "nobody"},
+        {"sender": ""},
+        {"connections": "0"},
+        {"connections": "many"},
+    ],
+)
 async def test_a_secret_that_is_not_whole_is_waited_for(wrong: dict[str, str]) -> None:
     """No mail is given up for it."""
     async with running(**wrong) as notifier:
