@@ -21,7 +21,7 @@ class IntentStore:
 
     def __init__(self, sidecar: Sidecar) -> None:
         self._sidecar = sidecar
-        self._reads: Together[str, Found | None] = Together(self._read_all)
+        self._reads: Together[str, Found | None] = Together(self._read_all, moment=0)  # a batch asks at once
         # What it stores was done already: waiting a little costs nobody anything.
         self._writes: Together[StateWrite, bool] = Together(self.write_all, moment=_OUTCOMES_TOGETHER)
 

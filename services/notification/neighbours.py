@@ -31,7 +31,7 @@ class Neighbours:
         self._account: tuple[float, Account] | None = None
         self._recipients: dict[int, tuple[float, Recipient]] = {}
         self._accounts: Together[str, Account] = Together(self._find_account)
-        self._users: Together[int, Recipient | None] = Together(self._find_users)
+        self._users: Together[int, Recipient | None] = Together(self._find_users, moment=0)  # a batch asks at once
 
     async def account(self) -> Account:
         """The mail account; a changed secret counts within half a minute."""
