@@ -136,6 +136,13 @@ class Consumer(Generic[Item]):
         if error is None or len(works) == 1 or kind_of(error) == "transient":
             self._note(works, error)
             return
+        if kind_of(error) == "unknown":
+            # Where each then succeeds, nothing else would tell of it.
+            log.warning(
+                "records failed together for an unknown reason, each is tried alone",
+                extra={"topic": self.topic, "records": len(works), "error": f"{type(error).__name__}: {error}"[:500]},
+                exc_info=error,
+            )
         # One of them is to blame: each alone, until something says that going on is useless.
         for position, work in enumerate(works):
             error = await self._attempt([work])

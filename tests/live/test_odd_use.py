@@ -78,6 +78,47 @@ def test_a_plan_whose_header_was_edited_is_refused(desk: Desk) -> None:
     assert desk.replay("plan.jsonl", "--accept-changes").code == 2
 
 
+def test_a_plan_with_a_line_more_counts_what_it_has(desk: Desk) -> None:
+    """Accepted, it is reckoned with by its own lines, not by what the header says: 9 of 8 is no progress."""
+    kill(desk.server, 80)
+    desk.plan("all.jsonl")
+    desk.plan("some.jsonl", "-w", "form=todoctl")
+    some, more = desk.folder / "some.jsonl", desk.folder / "all.jsonl"
+    known = some.read_bytes().splitlines(keepends=True)
+    names = {json.loads(line)["letter"] for line in known[1:]}
+    lines = more.read_bytes().splitlines(keepends=True)[1:]
+    added = next(
+        line for line in lines if (found := json.loads(line))["do"] == "replay" and found["letter"] not in names
+    )
+    header = json.loads(known[0])
+    header["targets"] = json.loads(more.read_bytes().splitlines()[0])["targets"]
+    some.write_bytes(json.dumps(header).encode() + b"\n" + b"".join(known[1:]) + added)
+    asked = sum(json.loads(line)["do"] != "skip" for line in (*known[1:], added))
+    ended = desk.replay("some.jsonl", "--accept-changes")
+    assert ended.code == 0, ended.err
+    assert f"{asked} of {asked}" in ended.err
+
+
+def test_a_purge_of_nothing_archives_nothing(desk: Desk) -> None:
+    """No letter is meant: there is no empty archive that looks like one, and it is said."""
+    kill(desk.server, 8)
+    ended = desk.must("dlq", "purge", "-w", "error=Nobody*", "--archive", "a.gz", "--yes", "-o", "json")
+    assert ended.json() == {"purged": 0, "deleted_offsets": 0, "archive": None}
+    assert "nothing to archive" in ended.err
+    assert not (desk.folder / "a.gz").exists()
+
+
+def test_small_records_reach_a_topic_that_takes_small_batches_only(server: KafkaServer, tmp_path: Path) -> None:
+    """The broker's limit is for a batch: a hundred records that fit one by one were refused together."""
+    topic = server.topic("small", max_message_bytes="2000")
+    (tmp_path / "records").write_text("x" * 500 + "\n" + ("y" * 500 + "\n") * 99)
+    ended = for_server(tmp_path, server).run(
+        "topics", "produce", topic, "--raw", str(tmp_path / "records"), "-o", "json"
+    )
+    assert ended.code == 0, ended.err
+    assert len(ended.json()) == 100
+
+
 def test_a_plan_is_no_pipe(desk: Desk) -> None:
     """It is read several times: from a pipe nothing was replayed, and that with exit code 0."""
     kill(desk.server, 80)

@@ -20,6 +20,7 @@ _SETTINGS = {
     "log_level": "0",
     "socket.connection.setup.timeout.ms": "2000",
 }
+_BATCH_BYTES = 1_000_000  # librdkafka's default
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ class Appended:
     key: bytes | None
 
 
-def append(broker: Broker, topic: str, drafts: Iterable[Draft]) -> Iterator[Appended]:
+def append(broker: Broker, topic: str, drafts: Iterable[Draft], *, batch_bytes: int) -> Iterator[Appended]:
     """Append the records and give each once every replica that must have it has it, in their order.
+
+    A topic takes no batch of records that is larger than `max.message.bytes`, its setting: `batch_bytes`.
 
     Raises:
         KafkaError: the first was refused, or the broker did not answer.
@@ -53,7 +56,7 @@ def append(broker: Broker, topic: str, drafts: Iterable[Draft]) -> Iterator[Appe
 
     waiting: deque[list[Any]] = deque()
     with translated(f"append to {topic}"):
-        producer = Producer({**_SETTINGS, **broker.settings})
+        producer = Producer({**_SETTINGS, "batch.size": str(min(batch_bytes, _BATCH_BYTES)), **broker.settings})
     done = 0
     for draft in drafts:
         report: list[Any] = []

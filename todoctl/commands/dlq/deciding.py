@@ -63,8 +63,12 @@ def purge(
     if path.exists():
         raise RefusedError(f"{path} is there already", hint="say another file with --archive")
     done = deciding.purge(at.desk, wanted, path, options.operator("purge"), clock=options.now, take_over=take_over)
-    shown = {"purged": done.letters, "deleted_offsets": done.deleted, "archive": str(path)}
-    screen.show(shown, output, lambda: screen.pairs(shown))
+    shown = {"purged": done.letters, "deleted_offsets": done.deleted, "archive": done.archive and str(done.archive)}
+    screen.show(
+        shown, output, lambda: screen.pairs({name: "-" if value is None else value for name, value in shown.items()})
+    )
+    if not done.letters:
+        screen.note("no such letter: there is nothing to archive; todoctl dlq list shows what there is")
 
 
 def _chosen(names: Any, where: Any, since: Any, until: Any, state: str) -> Filter:

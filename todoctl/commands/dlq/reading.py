@@ -112,8 +112,8 @@ def _write_group_table(rows: list[Group], now: datetime) -> None:
             (
                 "new" if _is_new(group, now) else "",
                 group.count,
-                group.error_class,
-                group.consumer,
+                group.error_class[:80],
+                group.consumer[:80],
                 group.event_type,
                 _ago(group.oldest_ms, now),
                 _ago(group.newest_ms, now),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +13,13 @@ import typer
 from todoctl import screen
 from todoctl.commands import timeouts
 from todoctl.commands.dlq import options
+from todoctl.commands.dlq.by_hand import by_hand
 from todoctl.commands.dlq.outcome import execute
 from todoctl.core.dlq import edits
 from todoctl.core.dlq.decisions import Operator
 from todoctl.core.dlq.filters import Filter
 from todoctl.core.dlq.plan import PlanHeader
+from todoctl.core.dlq.planning import Edit
 from todoctl.core.events import DEAD_LETTERS
 from todoctl.errors import RefusedError, UsageError
 from todoctl.operations.dlq import deciding, running
@@ -41,7 +43,7 @@ _JQ = Annotated[
         help="Edit each record with a jq expression, such as '.data.payload.task.title |= .[:200]'.",
     ),
 ]
-_EDIT = Annotated[bool, typer.Option("--edit", help="Edit each record in $EDITOR; at most 20 of them.")]
+_EDIT = Annotated[bool, typer.Option("--edit", help="Edit each record in $EDITOR until it fits; at most 20 of them.")]
 _INVALID = Annotated[
     bool, typer.Option("--invalid", help="Also records that the consumers' model refuses, and that will die again.")
 ]
@@ -75,7 +77,7 @@ def plan(
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} to write the plan to")
     header = _make(
-        at, wanted, path, options.operator("plan"), jq=jq, by_hand=edit, max_returns=max_returns, invalid=invalid
+        at, wanted, path, options.operator("plan"), jq=jq, edits_by_hand=edit, max_returns=max_returns, invalid=invalid
     )
     shown = {**header.model_dump(mode="json"), "path": str(path)}
     screen.show(shown, output, lambda: _write_plan(header))
@@ -139,7 +141,7 @@ def replay(
     path = file or at.settings.state / "plans" / f"dlq-{options.now():%Y%m%dT%H%M%S}-{me.session[:8]}.jsonl"
     if not file:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _make(at, wanted, path, me, jq=jq, by_hand=False, max_returns=max_returns, invalid=invalid)
+        _make(at, wanted, path, me, jq=jq, edits_by_hand=False, max_returns=max_returns, invalid=invalid)
     header = open_plan(path, takes_changed=accept_changes)
     check_plan(at.desk, header)
     _say_plan(header, path)
@@ -168,13 +170,13 @@ def _make(
     me: Operator,
     *,
     jq: str | None,
-    by_hand: bool,
+    edits_by_hand: bool,
     max_returns: int,
     invalid: bool,
 ) -> PlanHeader:
-    if jq and by_hand:
+    if jq and edits_by_hand:
         raise UsageError("edit either by --jq or by --edit")
-    if by_hand and (count := deciding.count(at.desk, wanted)) > _EDITS:
+    if edits_by_hand and (count := deciding.count(at.desk, wanted)) > _EDITS:
         raise UsageError(f"{count} letters are too many to edit by hand", hint="todoctl dlq plan --jq EXPR")
     request = PlanRequest(
         wanted=wanted,
@@ -182,12 +184,12 @@ def _make(
         environment=at.settings.name,
         max_returns=max_returns,
         consumers={topic: tuple(found) for topic, found in at.consumers.items()},
-        edit=_edit(jq, by_hand=by_hand),
-        edit_text=jq or ("by hand" if by_hand else None),
+        edit=_edit(jq, edits_by_hand=edits_by_hand),
+        edit_text=jq or ("by hand" if edits_by_hand else None),
         takes_invalid=invalid,
     )
     made = make_plan(at.desk, request, me)
-    return _narrated(made, say_differences=bool(jq or by_hand))
+    return _narrated(made, say_differences=bool(jq or edits_by_hand))
 
 
 def _narrated(made: Iterator[Any], *, say_differences: bool) -> PlanHeader:
@@ -205,22 +207,13 @@ def _narrated(made: Iterator[Any], *, say_differences: bool) -> PlanHeader:
     raise AssertionError("a plan ends with its header")
 
 
-def _edit(jq: str | None, *, by_hand: bool) -> Callable[[bytes], bytes] | None:
-    if jq:
+def _edit(expression: str | None, *, edits_by_hand: bool) -> Edit | None:
+    if expression:
         from todoctl.adapters.jq import editor
 
-        return editor(jq)
-    return _by_hand if by_hand else None
-
-
-def _by_hand(value: bytes) -> bytes:
-    from todoctl.adapters.editor import edit
-
-    text = "\n".join(edits.pretty(value)) + "\n"
-    changed = edit(text, environ=os.environ, name="record.json")
-    if changed == text:
-        return value
-    return json.dumps(json.loads(changed), ensure_ascii=False, separators=(",", ":")).encode()
+        run = editor(expression)
+        return lambda _topic, value: run(value)
+    return by_hand(os.environ, can_ask=sys.stdin is not None and sys.stdin.isatty()) if edits_by_hand else None
 
 
 def _write_plan(header: PlanHeader) -> None:

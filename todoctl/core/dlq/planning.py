@@ -12,7 +12,8 @@ from todoctl.core.dlq.foreign import UNREADABLE, Place
 from todoctl.core.dlq.letters import MARK, Letter, Record, came_back
 from todoctl.core.dlq.plan import Act, Entry, Target
 
-Edit = Callable[[bytes], bytes]
+# The edited value of a record that goes to a topic.
+Edit = Callable[[str, bytes], bytes]
 
 
 @dataclass
@@ -103,7 +104,7 @@ class Planner:
             entry.has_value, entry.value = True, value
         if self.edit and value is not None:
             try:
-                edited = self.edit(value)
+                edited = self.edit(origin.topic, value)
             except ValueError as error:
                 return _without(letter, "skip", f"edit failed: {error}")
             if edited != value:

@@ -44,16 +44,16 @@ def purge(desk: Desk, wanted: Filter, archive: Path, me: Operator, *, clock: Clo
     """Archive letters, then mark them as purged; where all letters before an offset are, delete their records too.
 
     Kafka deletes from the beginning of a partition only: a purged letter behind one that isn't stays where it is, and
-    doesn't show.
+    doesn't show. Where no letter is meant there is no archive.
     """
     with holding(desk, me, clock=clock, take_over=take_over) as holder:
-        _archive(desk, holder.ledger, wanted, archive)
+        archived = _archive(desk, holder.ledger, wanted, archive)
         purged = _decide(holder, wanted, "purged")
         deleted = _delete(desk, holder.ledger)
         if deleted:
             now = open_desk(desk.broker, desk.values, desk.topic)
             holder.bury(read_ledger(now).stale)
-        return Decided(purged, deleted, archive)
+        return Decided(purged, deleted, archive if archived else None)
 
 
 def _decide(holder: Holder, wanted: Filter, action: State) -> int:
@@ -70,8 +70,9 @@ def _decide(holder: Holder, wanted: Filter, action: State) -> int:
     return decided
 
 
-def _archive(desk: Desk, ledger: Ledger, wanted: Filter, path: Path) -> None:
-    """One line for each letter with all its bytes; on the disk before anything is decided."""
+def _archive(desk: Desk, ledger: Ledger, wanted: Filter, path: Path) -> int:
+    """One line for each letter with all its bytes, on the disk before anything is decided; gives how many."""
+    count = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         try:
@@ -79,12 +80,16 @@ def _archive(desk: Desk, ledger: Ledger, wanted: Filter, path: Path) -> None:
                 for record, letter, state in every_record(desk, ledger, wanted):
                     if wanted.matches(letter, state):
                         stream.write(_archived(desk, record))
+                        count += 1
             file.flush()
             os.fsync(file.fileno())
         except BaseException:
             # Half an archive is none, and would stand in the way of the next attempt.
             path.unlink(missing_ok=True)
             raise
+    if not count:
+        path.unlink()
+    return count
 
 
 def _archived(desk: Desk, record: Record) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import BinaryIO, cast
 from todoctl.adapters.collector import uncollected
 from todoctl.core.dlq.decisions import State
 from todoctl.core.dlq.filters import read_name
-from todoctl.core.dlq.plan import PlanHeader, check_fits, lines_digest, read_header
+from todoctl.core.dlq.plan import Act, PlanHeader, check_fits, lines_digest, read_header
 from todoctl.core.dlq.plan_line import AGAIN, Cover, Park, Piece, Replay, pieces
 from todoctl.errors import RefusedError, TodoctlError, UsageError
 from todoctl.operations.dlq.batches import Batch, batches
@@ -59,7 +60,7 @@ class Progress:
 
 
 def open_plan(path: Path, *, takes_changed: bool) -> PlanHeader:
-    """The header of a plan file whose lines are as they were written.
+    """The header of a plan file whose lines are as they were written; of changed lines it tells their own counts.
 
     Raises:
         UsageError: there is no such plan.
@@ -71,15 +72,26 @@ def open_plan(path: Path, *, takes_changed: bool) -> PlanHeader:
                 # It is read several times, and a pipe has nothing left the second time.
                 raise UsageError(f"the plan {path} is no regular file", hint="save it as a file first")
             header = read_header(stream.readline())
+            first_line = stream.tell()
             found = lines_digest(stream)
+            is_changed = header.seal(found) != header.digest
+            if is_changed and takes_changed:
+                stream.seek(first_line)
+                header = header.model_copy(update={"counts": _counted(stream)})
     except OSError as error:
         raise UsageError(f"the plan {path} can't be read: {error.strerror}", hint="todoctl dlq plan") from error
-    if header.seal(found) != header.digest and not takes_changed:
+    if is_changed and not takes_changed:
         raise RefusedError(
             f"the plan {path} was changed after it was made",
             hint="review it; then add --accept-changes, or make a new one: todoctl dlq plan",
         )
     return header
+
+
+def _counted(lines: BinaryIO) -> dict[Act, int]:
+    """What the lines ask for; those that skip a letter are not counted any more."""
+    kinds = Counter(type(line) for piece in pieces(lines) for line in piece.lines)
+    return {"replay": kinds[Replay], "cover": kinds[Cover], "park": kinds[Park], "skip": 0}
 
 
 def check_plan(desk: Desk, header: PlanHeader) -> None:

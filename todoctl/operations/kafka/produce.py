@@ -10,7 +10,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from todoctl.adapters.kafka import client, producer
+from todoctl.adapters.kafka import client, producer, topics
 from todoctl.adapters.kafka.client import Broker
 from todoctl.adapters.kafka.producer import Appended, Draft
 from todoctl.core.events import EVENT_MODELS, UnsupportedVersionError, parse_event, partition_key, to_cloud_event
@@ -59,7 +59,8 @@ def append(broker: Broker, topic: str, records: Iterable[Draft]) -> Iterator[App
     """
     # Of a topic that isn't there the producer would only say, after long, that nobody took the record.
     client.partitions(broker, client.administrator(broker), [topic])
-    return producer.append(broker, topic, records)
+    largest = int(topics.config(broker, topic)["max.message.bytes"][0])
+    return producer.append(broker, topic, records, batch_bytes=largest)
 
 
 def _checked(place: str, value: bytes | None, wanted: Wanted) -> tuple[bytes, bytes]:

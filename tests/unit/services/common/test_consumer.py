@@ -437,6 +437,24 @@ async def test_in_a_batch_only_the_culprit_is_tried_again(service: Service) -> N
     assert [letter.origin.offset for letter in service.broker.letters] == [2]
 
 
+async def test_what_fails_only_together_is_told(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug that one batch trips and its records do not leaves a line with the error: no letter would tell of it."""
+    failures = iter([RuntimeError("twice at once")])
+
+    def once(_: object) -> None:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+
+    service.verdict = once
+    assert await service.deliver_bulk([record(TOPIC)] * 3) == ["SUCCESS"] * 3
+    [line] = [line for line in caplog.records if line.name.startswith("services.common")]
+    assert (line.levelname, line.__dict__["error"], line.__dict__["records"]) == (
+        "WARNING",
+        "RuntimeError: twice at once",
+        3,
+    )
+
+
 async def test_a_record_in_its_back_off_does_not_hold_its_batch_back(service: Service) -> None:
     """While one record waits, the others of its batch are handled."""
     service.verdict = fail_when(lambda seq: seq == 1)
