@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from operator import itemgetter, methodcaller
+from operator import itemgetter, length_hint, methodcaller
 from typing import Any
 
 from confluent_kafka import Message
@@ -41,6 +41,16 @@ def headers(batch: Sequence[Any]) -> Iterable[Any]:
     return found
 
 
+def have_headers(batch: Sequence[Any]) -> bool:
+    """Whether one of the messages has headers; nothing is kept of them."""
+    left = iter(batch)
+    try:
+        return any(map(Message.headers, left))
+    except (SystemError, UnicodeDecodeError):
+        batch[len(batch) - length_hint(left) - 1].set_headers(_UNREADABLE)
+        return True
+
+
 def headers_of(message: Any) -> Sequence[Header]:
     """One message's headers, as `headers` gives them; empty where it has none."""
     try:
@@ -50,6 +60,21 @@ def headers_of(message: Any) -> Sequence[Header]:
         return _UNREADABLE
 
 
+class Timed(list[Any]):
+    """Messages whose times are known already: to ask each of them again would be a tenth of all that is done to it."""
+
+    def __init__(self, messages: list[Any], known: list[int]) -> None:
+        super().__init__(messages)
+        self.times = known
+
+
 def times(batch: list[Any]) -> Iterable[int]:
     """Timestamps in milliseconds; -1 where a record has none."""
-    return map(itemgetter(1), map(Message.timestamp, batch))
+    return batch.times if isinstance(batch, Timed) else map(itemgetter(1), map(Message.timestamp, batch))
+
+
+def parts(batch: list[Any], size: int) -> Iterator[list[Any]]:
+    """The batch in pieces of up to `size` messages, with their times where those are known."""
+    for at in range(0, len(batch), size):
+        found = batch[at : at + size]
+        yield Timed(found, batch.times[at : at + size]) if isinstance(batch, Timed) else found

@@ -18,10 +18,6 @@ from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.columns import Column
 from todoctl.errors import UsageError
 
-# Messages that are encoded together: each is looked at several times while it is in the processor's cache (with 4000 it
-# took half as long again), and one that is unlike the others slows no more than these.
-_AT_ONCE = 1000
-
 Encoder = Callable[[list[Any]], bytes]
 
 # What JSON leaves as it is and a terminal may obey: DEL, C1 controls, and what reorders text.
@@ -53,9 +49,7 @@ def json_encoder(*, topic: str | None = None, separator: bytes = b"\n") -> Encod
     line = start + b'%b,"value":%b,"headers":%b}' + separator
 
     def encode(batch: list[Any]) -> bytes:
-        if len(batch) > _AT_ONCE:
-            return b"".join([encode(batch[at : at + _AT_ONCE]) for at in range(0, len(batch), _AT_ONCE)])
-        if (found := quick(batch)) is not None:
+        if (found := quick(batch, topic)) is not None:
             return found if separator == b"\n" else found.replace(b"\n", separator)
         found = _filled(line, [*places, _keys, _values, _headers], batch)
         return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", found.decode()).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -28,30 +29,30 @@ _checked = msgspec.json.Decoder(msgspec.Raw).decode  # that it is one document; 
 _encode = msgspec.json.Encoder().encode_lines
 
 
-def lines(batch: list[Any]) -> bytes | None:
-    """A line for each message; None where one of them is not as most are."""
-    keys, values = list(columns.keys(batch)), list(columns.values(batch))
+def lines(batch: list[Any], topic: str | None = None) -> bytes | None:
+    """A line for each message, of `topic` where all are of this one; None where one of them is not as most are."""
+    values = list(columns.values(batch))
     try:
-        if not _are_plain(keys, values) or any(columns.headers(batch)):
+        names = b"\n".join(columns.keys(batch))
+        keys = names.decode().split("\n")
+        # As many: every message has a key, and none has a line end.
+        if len(keys) != len(batch) or not _are_plain(names, values) or columns.have_headers(batch):
             return None
-        documents = map(_checked, values)
-        names = b"\n".join(keys).decode().split("\n")
-        places = columns.topics(batch), columns.partitions(batch), columns.offsets(batch)
-        return _encode(list(map(_Row, *places, columns.times(batch), names, documents)))
-    except (TypeError, IndexError, msgspec.DecodeError, RecursionError):
+        topics = columns.topics(batch) if topic is None else repeat(topic)
+        places = columns.partitions(batch), columns.offsets(batch), columns.times(batch)
+        return _encode(list(map(_Row, topics, *places, keys, map(_checked, values))))
+    except (TypeError, IndexError, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return None
 
 
-def _are_plain(keys: list[Any], values: list[Any]) -> bool:
-    """Whether each key is text that JSON takes as it is, and each value could be a document to embed as it is.
+def _are_plain(names: bytes, values: list[Any]) -> bool:
+    """Whether each value could be a document to embed as it is, and stays on its line.
 
-    It stays on its line, and has nothing that a terminal may obey: DEL is the only such character in ASCII.
+    Neither they nor the keys have what a terminal may obey: DEL is all of that in ASCII which JSON leaves as it is.
     """
     text = b"".join(values)
     return (
-        b"".join(keys).replace(b"-", b"0").isalnum()
-        and set(map(itemgetter(0), values)) <= _STARTS
-        and text.isascii()
+        set(map(itemgetter(0), values)) <= _STARTS
         and b"\n" not in text
-        and b"\x7f" not in text
+        and all(found.isascii() and b"\x7f" not in found for found in (text, names))
     )

@@ -42,6 +42,7 @@ class Merger:
         self._held: dict[Place, _Held] = {place: _Held() for place in places}
         self._has_topics = len({topic for topic, _ in places}) > 1
         self._paused: set[Place] = set()
+        self._are_own = True  # the times that records are ordered by are those that they have
 
     @property
     def positions(self) -> dict[Place, int]:
@@ -68,6 +69,7 @@ class Merger:
             times = list(columns.times(messages))
             if times[0] < held.latest or times != sorted(times):
                 times = list(accumulate(times, max, initial=held.latest))[1:]
+                self._are_own = False
             held.latest = times[-1]
             if tests:
                 kept = [all(test(message) for test in tests) for message in messages]
@@ -83,6 +85,8 @@ class Merger:
         if not batch:
             return []
         partitions = list(columns.partitions(batch))
+        if not self._has_topics and partitions.count(partitions[0]) == len(batch):
+            return [len(batch)]
         changes: Iterator[bool] = map(ne, partitions, partitions[1:])
         if self._has_topics:
             topics = list(columns.topics(batch))
@@ -107,9 +111,10 @@ class Merger:
                 messages += held.messages[:taken]
                 held.size -= sum(held.sizes[:taken])
                 del held.times[:taken], held.sizes[:taken], held.messages[:taken]
-        if sources < 2:
-            return messages
-        return [messages[at] for at in sorted(range(len(times)), key=times.__getitem__)]
+        if sources > 1:
+            messages = [messages[at] for at in sorted(range(len(times)), key=times.__getitem__)]
+            times.sort()
+        return columns.Timed(messages, times) if self._are_own else messages
 
     def _mind_memory(self) -> None:
         """Partitions that are far ahead in time wait; one that has nothing left here is read on."""

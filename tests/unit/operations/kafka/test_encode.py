@@ -102,8 +102,8 @@ def test_documents_are_themselves_whatever_stands_beside_them(parts: list[tuple[
 
 
 def test_the_quick_way_is_for_what_it_writes_right() -> None:
-    """Plain keys and documents on one line; with anything else in the batch all of it takes the other way."""
-    usual = [message(b'{"a": [1, "x"]}', key=b"user-7"), message(b"[]", key=b"0")]
+    """Keys and documents on one line; with anything else in the batch all of it takes the other way."""
+    usual = [message(b'{"a": [1, "x"]}', key=b"user-7"), message(b"[]", key=b"0"), message(b"{}", key=b'"\x01\\')]
     quick = json_rows.lines(usual)
     assert quick == b"".join(encode.json_encoder()([one]) for one in usual)
     assert quick.splitlines()[0] == (
@@ -119,7 +119,9 @@ def test_the_quick_way_is_for_what_it_writes_right() -> None:
         message(b""),
         message(None),
         message(b"{}", key=None),
-        message(b"{}", key=b'"'),
+        message(b"{}", key="\u202e".encode()),
+        message(b"{}", key=b"\xff"),
+        message(b"{}", key=b"\x7f"),
         message(b"{}", key=b"a\nb"),
         message(b"{}", headers=[("h", b"1")]),
     ):

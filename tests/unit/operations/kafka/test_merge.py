@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.operations.kafka.messages import message
+from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.client import Place
 from todoctl.adapters.kafka.reader import Reader
 from todoctl.operations.kafka.merge import Merger, in_order
@@ -69,6 +70,16 @@ def test_two_partitions_become_one_sequence() -> None:
     """The order is that of the times, not of the arrival."""
     arriving = Arriving([(A, [1, 4, 7]), (B, [2, 3]), (A, [8]), (B, [5, 9])])
     assert times(merged(arriving)) == [1, 2, 3, 4, 5, 7, 8, 9]
+
+
+@given(st.lists(st.tuples(st.sampled_from([A, B]), st.lists(st.integers(0, 9), min_size=1, max_size=4)), max_size=6))
+def test_the_times_that_come_with_a_batch_are_those_of_its_records(arrivals: list[tuple[Place, list[int]]]) -> None:
+    """Also where times go backwards, and in pieces: they are written, not only sorted by."""
+    for batch in merged(Arriving(arrivals)):
+        assert list(columns.times(batch)) == times([batch])
+        pieces = list(columns.parts(batch, 3))
+        assert [list(columns.times(piece)) for piece in pieces] == [times([piece]) for piece in pieces]
+        assert [one for piece in pieces for one in piece] == list(batch)
 
 
 def test_nothing_is_held_back_that_cannot_be_overtaken() -> None:
