@@ -24,13 +24,23 @@ export class Editor {
   #key = "";
   #sent = "";
   #suspended = false;
+  #shown = "";
+  #leaves = false;
+  #asking = false;
 
   constructor(api, onSaved) {
     this.#api = api;
     this.#onSaved = onSaved;
     fields.prepare();
     $("editor-close").append(icon("close"));
-    for (const id of ["editor-close", "editor-cancel"]) $(id).addEventListener("click", () => $("editor").close());
+    for (const id of ["editor-close", "editor-cancel"]) $(id).addEventListener("click", () => this.#close());
+    $("editor").addEventListener("cancel", (event) => {
+      event.preventDefault();
+      // One that can't be stopped is seen when it has closed.
+      if (event.cancelable) this.#close();
+    });
+    $("editor").addEventListener("close", () => this.#closed());
+    $("editor-anew").addEventListener("click", () => this.#anew());
     $("editor-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#save();
@@ -46,16 +56,56 @@ export class Editor {
     this.#sent = "";
     $("editor-title").textContent = task ? "Edit task" : "New task";
     fields.show(task || known);
+    this.#shown = this.#said();
     this.#fail("");
     this.#showConflict(null);
     if (!$("editor").open) $("editor").showModal();
     $("f-title").focus();
   }
 
+  /** Close, and ask before something that was typed is lost. */
+  async #close() {
+    if (this.#asking) return;
+    if (this.#hasWords() && !(await this.#mayDiscard())) return;
+    this.#shut();
+  }
+
+  async #mayDiscard() {
+    this.#asking = true;
+    const may = await ask("Discard your changes?", "They are not saved.", "Keep editing", "Discard");
+    // The same Escape may close both dialogs, one event after the other.
+    setTimeout(() => (this.#asking = false));
+    return may;
+  }
+
+  #shut() {
+    this.#leaves = true;
+    $("editor").close();
+  }
+
+  /** Of several Escapes in a row a browser lets only the first be stopped, and one closes all that they opened. */
+  #closed() {
+    const forced = !this.#leaves && this.#hasWords();
+    this.#leaves = false;
+    if (forced) {
+      $("editor").showModal();
+      this.#close();
+    } else if ($("confirm").open) $("confirm").close();
+  }
+
+  #hasWords() {
+    return this.#said() !== this.#shown || fields.halfFilled();
+  }
+
+  /** What the fields say. */
+  #said() {
+    return JSON.stringify(fields.read(this.#task || {}));
+  }
+
   /** Close because the session ended; what was typed waits for `resume`. */
   suspend() {
     this.#suspended = $("editor").open;
-    $("editor").close();
+    if (this.#suspended) this.#shut();
   }
 
   /** The same user is back. */
@@ -79,7 +129,7 @@ export class Editor {
     if (!$("editor").open || this.#task?.id !== task.id || task.version <= this.#version) return;
     // News of the save that is under way, perhaps; if it is another's, the save's answer says so.
     if ($("editor-save").disabled) return;
-    if (task.status === "deleted") this.#fail("This task was deleted elsewhere.");
+    if (task.status === "deleted") this.#gone();
     else this.#showConflict(task);
   }
 
@@ -92,13 +142,13 @@ export class Editor {
     }
     const body = this.#task ? fields.difference(this.#task, wanted) : fields.newBody(wanted);
     if (this.#task && !Object.keys(body).length) {
-      $("editor").close();
+      this.#shut();
       return;
     }
     this.#busy(true);
     try {
       const saved = await this.#send(body);
-      $("editor").close();
+      this.#shut();
       this.#onSaved(saved, this.#task ? "Saved" : "Added");
     } catch (error) {
       await this.#refused(error);
@@ -121,7 +171,7 @@ export class Editor {
       await this.#conflict();
       return;
     }
-    if (error instanceof Problem && error.status === 404) this.#fail("This task was deleted elsewhere.");
+    if (error instanceof Problem && error.status === 404) this.#gone();
     else if (error.fields?.length) {
       const homeless = fields.complain(error.fields);
       this.#fail(homeless.map(({ field, message }) => `${field}: ${message}`).join("; "));
@@ -133,8 +183,22 @@ export class Editor {
       this.#showConflict(await this.#api.get(`/api/tasks/${this.#task.id}`));
       $("conflict").focus();
     } catch (error) {
-      this.#fail(error.status === 404 ? "This task was deleted elsewhere." : error.message);
+      if (error.status === 404) this.#gone();
+      else this.#fail(error.message);
     }
+  }
+
+  #gone() {
+    this.#showConflict(null);
+    this.#fail("This task was deleted elsewhere.");
+    $("editor-anew").hidden = false;
+  }
+
+  /** What was typed for a task that is gone becomes a task of its own. */
+  #anew() {
+    const said = fields.read(this.#task);
+    this.open(null, { ...this.#task, ...said });
+    this.#save();
   }
 
   #showConflict(theirs) {
@@ -164,6 +228,7 @@ export class Editor {
   #fail(words) {
     $("editor-error").textContent = words;
     $("editor-error").hidden = !words;
+    $("editor-anew").hidden = true;
   }
 
   #busy(busy) {
@@ -176,7 +241,12 @@ export class Editor {
 /** Ask before a task is deleted. */
 export function confirmDelete(task) {
   const repeats = task.recurrence_rule && task.status === "open" ? " It repeats: its series ends with it." : "";
-  $("confirm-words").textContent = `“${task.title}” will be gone.${repeats}`;
+  return ask("Delete this task?", `“${task.title}” will be gone.${repeats}`, "Keep it", "Delete");
+}
+
+/** Whether somebody says yes; what is there stays where they say no, or nothing. */
+function ask(title, words, no, yes) {
+  for (const [id, text] of Object.entries({ title, words, no, yes })) $(`confirm-${id}`).textContent = text;
   const dialog = $("confirm");
   dialog.returnValue = "";
   dialog.showModal();

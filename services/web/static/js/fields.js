@@ -74,6 +74,11 @@ export function lacking() {
   return found.filter(([wrong]) => wrong).map(([, field, message]) => ({ field, message }));
 }
 
+/** Whether a field has something that `read` does not give. */
+export function halfFilled() {
+  return !$("f-due").validity.valid || Boolean($("f-tag").value.trim());
+}
+
 /** The wanted fields that differ from the task. */
 export function difference(task, wanted) {
   const same = (a, b) => JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
