@@ -135,6 +135,8 @@ async def _failure(_: Request, error: ServiceFailure) -> Response:
 
 def _words(item: Mapping[str, Any]) -> str:
     """What is wrong with a field; pydantic counts items also where it is a text's characters that it counts."""
+    if item["type"] == "tuple_type":
+        return "should be a list"
     if item["type"] not in {"too_short", "too_long"}:
         return str(item["msg"]).removeprefix("Value error, ")
     side = "min" if item["type"] == "too_short" else "max"
