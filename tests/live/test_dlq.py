@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -526,6 +527,28 @@ def test_park_and_purge(desk: Desk) -> None:
     assert all(start == end for start, end in ranges.values())
     newest = {record.key: record.value for record in committed(desk.server, "dlq-decisions")}
     assert all(value is None for key, value in newest.items() if b"/" in (key or b""))
+
+
+def test_a_purge_that_is_killed_leaves_whole_archives(desk: Desk) -> None:
+    """Each archive that is there is whole and no letter is in none; the same command goes on, by the same name."""
+    dead = kill(desk.server, 4000)
+    purge = ["dlq", "purge", "-w", "error=*", "--state", "pending,parked", "--yes", "--archive"]
+    partial = desk.folder / ".a.gz.partial"
+    for number in range(4):
+        partial.unlink(missing_ok=True)
+        with desk.start(*purge, "a.gz") as process:
+            until(lambda: partial.exists() or process.poll() is not None, "the archive begins", 60)
+            time.sleep(0.05 * number)  # at four moments
+            process.kill()
+        if (whole := desk.folder / "a.gz").exists():
+            whole.rename(desk.folder / f"whole-{number}.gz")
+    assert desk.run(*purge, "a.gz").code == 0
+    kept: set[tuple[int, int]] = set()
+    for path in desk.folder.glob("*.gz"):
+        with gzip.open(path) as stream:
+            kept |= {(line["partition"], line["offset"]) for line in map(json.loads, stream)}
+    assert len(kept) == len(dead)
+    assert desk.must("dlq", "list", "--state", "all", "-o", "json").json() == []
 
 
 def test_topics_of_others_are_refused(desk: Desk) -> None:

@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from tests.live.broker import KafkaServer
 from tests.live.kafka_program import for_server, program
 from tests.program import Program, until
+from todoctl.adapters.kafka import topics
 
 SECOND = 1_000
 
@@ -196,6 +197,23 @@ def test_an_interrupted_reading_says_how_to_go_on(kafka: KafkaServer, todoctl: P
     assert process.returncode == 130
     put(kafka, topic, {"value": b"3"})
     assert todoctl.inside("topics", "tail", topic, "--format", "%s", "--resume", token(err)).out == "3"
+
+
+@pytest.mark.parametrize("output", ["raw", "jsonl"])
+def test_a_partition_that_is_added_is_followed_too(kafka: KafkaServer, todoctl: Program, output: str) -> None:
+    """Whoever follows sees all of it, from its beginning; the token has it, too."""
+    topic = kafka.topic()
+    put(kafka, topic, {"value": b"1"})
+    process = todoctl.start("topics", "tail", topic, "-f", "--from", "beginning", "-o", output)
+    assert process.stdout is not None
+    process.stdout.readline()
+    topics.add_partitions(kafka.client, topic, 2)
+    put(kafka, topic, {"value": b"[2]", "partition": 1})
+    line = process.stdout.readline()
+    assert line == "[2]\n" if output == "raw" else json.loads(line)["value"] == [2]
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert f"{topic}@0:1,1:1#" in err
 
 
 def test_a_reader_that_goes_away_is_no_failure(kafka: KafkaServer, todoctl: Program) -> None:

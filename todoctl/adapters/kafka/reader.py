@@ -9,7 +9,7 @@ anything the leaders of the unfinished partitions are asked for their offsets, a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.client import SECONDS, Broker, KafkaError, Place, leaders, translated
 
 _BATCH = 1000  # messages; one call to librdkafka for each of them would be thirty times slower
+_LOOK = 5.0  # seconds between two looks at what was added to what is followed
 _PAUSE = 0.05  # seconds that a batch may take to fill, so the delay of a record that is followed
 
 _SETTINGS = {
@@ -53,10 +54,12 @@ class Reader:
         read_committed: bool = True,
         patience: float = 10.0,
         ahead_kib: int = 8192,
+        watch: Callable[[], Iterable[Place]] | None = None,
     ) -> None:
         """Plan the reading; at most `ahead_kib` are fetched ahead, whatever the number of partitions.
 
-        More than the default would be memory that is new to the process all the time.
+        More than the default would be memory that is new to the process all the time. `watch` is asked every few
+        seconds which places there are; one that was added is followed from its beginning.
         """
         from confluent_kafka import Consumer
 
@@ -69,6 +72,7 @@ class Reader:
         self._at_end: set[Place] = set()
         self._paused: set[Place] = set()
         self._patience = patience
+        self._watch = watch
         self._complaint = ""
         self.lost: dict[Place, int] = {}
         level = "read_committed" if read_committed else "read_uncommitted"
@@ -114,8 +118,11 @@ class Reader:
         Raises:
             KafkaError: a topic is gone, a record can't be read, or a partition's leader does not answer.
         """
-        heard = time.monotonic()
+        heard = looked = time.monotonic()
         while self._open:
+            if self._watch is not None and time.monotonic() - looked > _LOOK:
+                self._add(place for place in self._watch() if place not in self._positions)
+                looked = time.monotonic()
             with translated("read"):
                 batch = self._consumer.consume(self._expected(), _PAUSE)
             if batch:
@@ -125,6 +132,16 @@ class Reader:
                 self._ask()
                 heard = time.monotonic()
             yield batch
+
+    def _add(self, places: Iterable[Place]) -> None:
+        fresh = dict.fromkeys(places, 0)
+        if fresh:
+            self._stops |= dict.fromkeys(fresh)
+            self._positions |= fresh
+            self._seen |= fresh
+            self._open |= fresh.keys()
+            self._asked += [_at(place) for place in fresh]
+            self._consumer.incremental_assign([_at(place, start) for place, start in fresh.items()])
 
     def _expected(self) -> int:
         """How many messages to wait for: no more than can come, or each reading would end with a pause."""

@@ -71,24 +71,25 @@ def _decide(holder: Holder, wanted: Filter, action: State) -> int:
 
 
 def _archive(desk: Desk, ledger: Ledger, wanted: Filter, path: Path) -> int:
-    """One line for each letter with all its bytes, on the disk before anything is decided; gives how many."""
-    count = 0
+    """One line for each letter with all its bytes, on the disk before anything is decided; gives how many.
+
+    The archive appears as a whole or not at all: half of one would stand in the way of the next attempt.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
-        try:
-            with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as stream:
+    partial, count = path.with_name(f".{path.name}.partial"), 0
+    try:
+        with partial.open("wb") as file:
+            with gzip.GzipFile(fileobj=file, filename="", mode="wb", mtime=0) as stream:
                 for record, letter, state in every_record(desk, ledger, wanted):
                     if wanted.matches(letter, state):
                         stream.write(_archived(desk, record))
                         count += 1
             file.flush()
             os.fsync(file.fileno())
-        except BaseException:
-            # Half an archive is none, and would stand in the way of the next attempt.
-            path.unlink(missing_ok=True)
-            raise
-    if not count:
-        path.unlink()
+        if count:
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,9 +50,9 @@ class Reading:
         self._broker = broker
         self._request = request
         self._tests: tuple[Test, ...] = request.only.tests()
-        admin = client.administrator(broker)
-        self._cluster, places = client.survey(broker, admin, request.topics)
-        self._marks = records.marks(broker, admin, _wanted(places, request.partitions))
+        self._admin = client.administrator(broker)
+        self._cluster, places = client.survey(broker, self._admin, request.topics)
+        self._marks = records.marks(broker, self._admin, _wanted(places, request.partitions))
         self._places = frozenset(places)
         self._stops = self._resolve_stops()
         self._starts = self._resolve_starts()
@@ -78,7 +79,8 @@ class Reading:
             yield self._last(self._request.last)
             if self._request.stop is not None:
                 return
-        with Reader(self._broker, self._next, self._stops) as reader:
+        watch = self._present if self._request.stop is None and not self._request.partitions else None
+        with Reader(self._broker, self._next, self._stops, watch=watch) as reader:
             self.lost = reader.lost
             if self._request.by_time and len(self._next) > 1:
                 merger = Merger(reader, set(self._next))
@@ -89,6 +91,12 @@ class Reading:
             for batch in reader.batches():
                 self._next = dict(reader.positions)
                 yield passing(batch, self._tests)
+
+    def _present(self) -> list[Place]:
+        """The partitions that there are now; none where nobody answers, of which the reading itself tells."""
+        with suppress(KafkaError):
+            return client.partitions(self._broker, self._admin, self._request.topics)
+        return []
 
     def _last(self, count: int) -> list[Any]:
         """The newest `count` records that pass, found by looking further and further back."""
