@@ -154,12 +154,17 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not is_answered():
         raise RefusedError(f"not done without agreement: {question}", hint="add --yes to agree")
     sys.stderr.write(f"? {clean(question)} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise RefusedError("not done: the answer was no")
+
+
+def is_answered() -> bool:
+    """Whether somebody is at a terminal who could answer."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 class Board(Protocol):

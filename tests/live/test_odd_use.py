@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from shutil import which
 
@@ -18,7 +20,7 @@ from tests.live.kafka_program import for_server
 from tests.live.letters import kill
 from tests.live.test_dlq import Desk, remake
 from tests.live.test_topics_live import EVENT
-from tests.program import until
+from tests.program import Program, until
 from todoctl.adapters.kafka import client
 
 
@@ -64,6 +66,25 @@ def test_a_header_whose_name_is_not_utf_8_hides_nothing(desk: Desk) -> None:
         shown = desk.must("topics", "tail", "dlq-events", "-o", how).out
         (row,) = json.loads(shown) if how == "json" else [json.loads(shown)]
         assert (row["value"], row["headers"][0]["name"]) == ("one", "(a name that is not UTF-8)")
+
+
+def test_what_was_typed_in_an_editor_is_not_lost(desk: Desk, tmp_path: Path) -> None:
+    """A slip ends with 6 where nobody can be asked, and names the text's file; on a terminal the next plan goes on with it."""
+    kill(desk.server, 1, kinds=["permanent"])
+    todoctl = for_server(tmp_path, desk.server)
+    plan = ("dlq", "plan", "--edit", "-o", "json", "--out")
+
+    def typing(old: str, new: str) -> Program:
+        return replace(todoctl, variables={**todoctl.variables, "EDITOR": f"sed -i 's/{old}/{new}/'"})
+
+    ended = typing('"Write"', '"Read" "').run(*plan, "one.jsonl")
+    [draft] = todoctl.home.glob("**/drafts/*")
+    assert (ended.code, str(draft) in ended.err, ended.json()["counts"]["skip"]) == (6, True, 1), ended.err
+    told = typing('"Read" "', '"Read"').on_terminal(sys.executable, "-m", "todoctl", *plan, "two.jsonl")
+    assert (told.code, "going on with what was typed" in told.out) == (0, True), told.out
+    assert not draft.exists()
+    line = json.loads((todoctl.work / "two.jsonl").read_text().splitlines()[1])
+    assert '"Read"' in line["value"]
 
 
 def test_a_plan_whose_header_was_edited_is_refused(desk: Desk) -> None:

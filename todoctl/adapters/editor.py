@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from todoctl.errors import MissingError, TodoctlError
 
 
-def edit(text: str, *, environ: Mapping[str, str], name: str) -> str:
-    """The text as the person left it, in a file whose name ends with `name`.
+def edit(path: Path, *, environ: Mapping[str, str]) -> None:
+    """Return when the person has left the file.
 
     Raises:
         MissingError: there is no such editor. TodoctlError: it ended with an error.
     """
     command = shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "vi")
-    with tempfile.TemporaryDirectory(prefix="todoctl-") as folder:
-        path = Path(folder) / name
-        path.write_text(text, encoding="utf-8")
-        try:
+    try:
+        with _left_ctrl_c():
             ended = subprocess.run([*command, str(path)], check=False)
-        except FileNotFoundError as error:
-            raise MissingError(f"there is no editor {command[0]!r}", hint="export EDITOR=nano") from error
-        if ended.returncode:
-            raise TodoctlError(f"the editor {command[0]} ended with {ended.returncode}; nothing was planned")
-        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, PermissionError) as error:
+        raise MissingError(f"there is no editor {command[0]!r}", hint="export EDITOR=nano") from error
+    if ended.returncode:
+        raise TodoctlError(f"the editor {command[0]} ended with {ended.returncode}; nothing was planned")
+
+
+@contextmanager
+def _left_ctrl_c() -> Iterator[None]:
+    """Ctrl-C is the editor's, which would otherwise be killed with what was typed in it."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ import typer
 from todoctl import screen
 from todoctl.commands import timeouts
 from todoctl.commands.dlq import options
-from todoctl.commands.dlq.by_hand import by_hand
+from todoctl.commands.dlq.editing import ByHand
 from todoctl.commands.dlq.outcome import execute
 from todoctl.core.dlq import edits
 from todoctl.core.dlq.decisions import Operator
@@ -43,7 +42,9 @@ _JQ = Annotated[
         help="Edit each record with a jq expression, such as '.data.payload.task.title |= .[:200]'.",
     ),
 ]
-_EDIT = Annotated[bool, typer.Option("--edit", help="Edit each record in $EDITOR until it fits; at most 20 of them.")]
+_EDIT = Annotated[
+    bool, typer.Option("--edit", help="Edit each record in $EDITOR until it fits; at most 20. What was typed is kept.")
+]
 _INVALID = Annotated[
     bool, typer.Option("--invalid", help="Also records that the consumers' model refuses, and that will die again.")
 ]
@@ -76,13 +77,16 @@ def plan(
         raise RefusedError(f"{path} is there already", hint="say another file with --out")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} to write the plan to")
+    by_hand = ByHand(at.settings.state / "drafts", os.environ, to_ask=screen.is_answered()) if edit else None
     header = _make(
-        at, wanted, path, options.operator("plan"), jq=jq, edits_by_hand=edit, max_returns=max_returns, invalid=invalid
+        at, wanted, path, options.operator("plan"), jq=jq, by_hand=by_hand, max_returns=max_returns, invalid=invalid
     )
     shown = {**header.model_dump(mode="json"), "path": str(path)}
     screen.show(shown, output, lambda: _write_plan(header))
     screen.ok(f"plan {header.id} is written to {path}")
     screen.note(f"next: todoctl dlq replay --plan {path}")
+    if by_hand:
+        by_hand.end()
 
 
 def replay(
@@ -141,7 +145,7 @@ def replay(
     path = file or at.settings.state / "plans" / f"dlq-{options.now():%Y%m%dT%H%M%S}-{me.session[:8]}.jsonl"
     if not file:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _make(at, wanted, path, me, jq=jq, edits_by_hand=False, max_returns=max_returns, invalid=invalid)
+        _make(at, wanted, path, me, jq=jq, by_hand=None, max_returns=max_returns, invalid=invalid)
     header = open_plan(path, takes_changed=accept_changes)
     check_plan(at.desk, header)
     _say_plan(header, path)
@@ -170,13 +174,13 @@ def _make(
     me: Operator,
     *,
     jq: str | None,
-    edits_by_hand: bool,
+    by_hand: ByHand | None,
     max_returns: int,
     invalid: bool,
 ) -> PlanHeader:
-    if jq and edits_by_hand:
+    if jq and by_hand:
         raise UsageError("edit either by --jq or by --edit")
-    if edits_by_hand and (count := deciding.count(at.desk, wanted)) > _EDITS:
+    if by_hand and (count := deciding.count(at.desk, wanted)) > _EDITS:
         raise UsageError(f"{count} letters are too many to edit by hand", hint="todoctl dlq plan --jq EXPR")
     request = PlanRequest(
         wanted=wanted,
@@ -184,17 +188,19 @@ def _make(
         environment=at.settings.name,
         max_returns=max_returns,
         consumers={topic: tuple(found) for topic, found in at.consumers.items()},
-        edit=_edit(jq, edits_by_hand=edits_by_hand),
-        edit_text=jq or ("by hand" if edits_by_hand else None),
+        edit=_edit(jq, by_hand),
+        edit_text=jq or ("by hand" if by_hand else None),
         takes_invalid=invalid,
     )
     made = make_plan(at.desk, request, me)
-    return _narrated(made, say_differences=bool(jq or edits_by_hand))
+    return _narrated(made, by_hand, say_differences=bool(jq or by_hand))
 
 
-def _narrated(made: Iterator[Any], *, say_differences: bool) -> PlanHeader:
+def _narrated(made: Iterator[Any], by_hand: ByHand | None, *, say_differences: bool) -> PlanHeader:
     diffs = 0
     for item in made:
+        if by_hand and not isinstance(item, PlanHeader):
+            by_hand.keep(item)
         if isinstance(item, PlanHeader):
             if diffs > _DIFFS:
                 screen.note(f"{diffs - _DIFFS} more edits are in the plan")
@@ -207,13 +213,13 @@ def _narrated(made: Iterator[Any], *, say_differences: bool) -> PlanHeader:
     raise AssertionError("a plan ends with its header")
 
 
-def _edit(expression: str | None, *, edits_by_hand: bool) -> Edit | None:
-    if expression:
+def _edit(jq: str | None, by_hand: ByHand | None) -> Edit | None:
+    if jq:
         from todoctl.adapters.jq import editor
 
-        run = editor(expression)
-        return lambda _topic, value: run(value)
-    return by_hand(os.environ, can_ask=sys.stdin is not None and sys.stdin.isatty()) if edits_by_hand else None
+        edit = editor(jq)
+        return lambda _, value: edit(value)
+    return by_hand.edit if by_hand else None
 
 
 def _write_plan(header: PlanHeader) -> None:

@@ -12,8 +12,7 @@ from todoctl.core.dlq.foreign import UNREADABLE, Place
 from todoctl.core.dlq.letters import MARK, Letter, Record, came_back
 from todoctl.core.dlq.plan import Act, Entry, Target
 
-# The edited value of a record that goes to a topic.
-Edit = Callable[[str, bytes], bytes]
+Edit = Callable[[Letter, bytes], bytes]
 
 
 @dataclass
@@ -21,7 +20,7 @@ class Planner:
     """Decides letter by letter; `counts`, `because`, `used` (the topics that records go to) and `risks` sum up.
 
     `targets` are the topics that records may go to, `sizes` how large a record of each may be in bytes. A letter that
-    came back `max_returns` times is parked. `edit` gives a record's new value; its ValueError skips the letter.
+    came back `max_returns` times is parked. `edit` gives the new value of a letter's record; its ValueError skips it.
     `takes_invalid` also sends what the consumers' model refuses.
     """
 
@@ -104,7 +103,7 @@ class Planner:
             entry.has_value, entry.value = True, value
         if self.edit and value is not None:
             try:
-                edited = self.edit(origin.topic, value)
+                edited = self.edit(letter, value)
             except ValueError as error:
                 return _without(letter, "skip", f"edit failed: {error}")
             if edited != value:

@@ -153,16 +153,16 @@ def edited(**fields: Any) -> bytes:
 def test_an_edit_that_fits_is_in_the_plan() -> None:
     """With the whole new value, and what it was for the reader's diff."""
     new = edited(correlation_id="new")
-    entry = decided(LETTER, edit=lambda _topic, _value: new)
+    entry = decided(LETTER, edit=lambda *_: new)
     assert (entry.act, entry.value, entry.is_edited, entry.before) == ("replay", new, True, VALUE)
     assert '+    "correlation_id": "new",' in edits.difference("0/5", VALUE, new)
-    assert not decided(LETTER, edit=lambda _topic, value: value).is_edited
+    assert not decided(LETTER, edit=lambda _, value: value).is_edited
 
 
 @pytest.mark.parametrize("new", [edited(user_id="x"), edited(event_id="00000000-0000-0000-0000-000000000000"), b"{"])
 def test_an_edit_that_may_not_be_is_skipped(new: bytes) -> None:
     """What the model refuses, or what would be another event for every consumer."""
-    entry = decided(LETTER, edit=lambda _topic, _value: new)
+    entry = decided(LETTER, edit=lambda *_: new)
     assert entry.act == "skip"
     assert (entry.because or "").startswith("edit refused")
 
@@ -170,7 +170,7 @@ def test_an_edit_that_may_not_be_is_skipped(new: bytes) -> None:
 def test_an_edit_that_fails_is_skipped() -> None:
     """With the editor's words."""
 
-    def fails(_topic: str, _value: bytes) -> bytes:
+    def fails(*_: object) -> bytes:
         raise ValueError("no such field")
 
     assert decided(LETTER, edit=fails).because == "edit failed: no such field"
