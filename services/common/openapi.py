@@ -28,7 +28,7 @@ _SCHEMAS: dict[str, Any] = {
         "required": ["field", "message"],
         "properties": {
             "field": {"type": "string", "description": "The field's path, such as tags.0.", "examples": ["title"]},
-            "message": {"type": "string", "examples": ["String should have at least 1 character"]},
+            "message": {"type": "string", "examples": ["should have at least 1 character"]},
         },
     },
     "Problem": {
@@ -171,7 +171,7 @@ def _refusal(status: int) -> dict[str, Any]:
         "correlation_id": "0b6d7d0c6d0e4a3c8a537f5d6a0d8b11",
     }
     if status == 422:
-        example["errors"] = [{"field": "title", "message": "String should have at least 1 character"}]
+        example["errors"] = [{"field": "title", "message": "should have at least 1 character"}]
     names = {401: {"WWW-Authenticate": "Challenge"}, 429: {"Retry-After": "RetryAfter"}}
     names[503] = names[429]
     refusal = {

@@ -17,6 +17,7 @@ from starlette.routing import Match
 
 from services.common.context import correlation_id
 from services.common.failures import ServiceFailure, Unavailable
+from services.common.wording import words
 
 _log = logging.getLogger("services.problems")
 
@@ -105,7 +106,7 @@ async def _problem(_: Request, problem: Problem) -> Response:
 
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
     # Only place and message: the value that was sent stays out of answers and logs.
-    errors = [{"field": _field(item["loc"]), "message": _words(item)} for item in error.errors()]
+    errors = [{"field": _field(item), "message": words(item)} for item in error.errors()]
     status = 400 if any(item["type"] == "json_invalid" for item in error.errors()) else 422
     return render(Problem(status, "invalid", "the request is not valid", errors=errors))
 
@@ -133,19 +134,11 @@ async def _failure(_: Request, error: ServiceFailure) -> Response:
     return render(Problem(502, "refused_upstream", "a dependency refused the call"))
 
 
-def _words(item: Mapping[str, Any]) -> str:
-    """What is wrong with a field; pydantic counts items also where it is a text's characters that it counts."""
-    if item["type"] == "tuple_type":
-        return "should be a list"
-    if item["type"] not in {"too_short", "too_long"}:
-        return str(item["msg"]).removeprefix("Value error, ")
-    side = "min" if item["type"] == "too_short" else "max"
-    bound, unit = item["ctx"][f"{side}_length"], "character" if item["ctx"]["field_type"] == "Value" else "item"
-    return f"should have at {'least' if side == 'min' else 'most'} {bound} {unit}{'' if bound == 1 else 's'}"
-
-
-def _field(location: Sequence[str | int]) -> str:
-    parts = [str(part)[:100] for part in location]
+def _field(item: Mapping[str, Any]) -> str:
+    if item["type"] == "json_invalid":
+        # Its place is a number of characters.
+        return "body"
+    parts = [str(part)[:100] for part in item["loc"]]
     named = parts[1:] if parts[:1] and parts[0] in {"body", "query", "path", "header"} else parts
     return ".".join(named) or parts[0]
 
