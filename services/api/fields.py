@@ -17,17 +17,21 @@ Status = Literal["open", "completed", "deleted"]
 LONGEST_OFFSET = timedelta(days=366)
 # The calendar of a series needs room before the year 9999.
 LAST_YEAR = 9000
+_YEARS = f"the year must be from 1 to {LAST_YEAR - 1} in UTC"
 
 # Half a surrogate pair is no character; neither JSON nor PostgreSQL can carry it.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-# Blanks, and what is drawn as nothing: joiners, marks of direction, fillers, variation selectors.
-# Source: Unicode's property Default_Ignorable_Code_Point, and U+2800, braille without a dot.
-_BLANK = (
-    r"\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
-    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+# Blanks, format characters and others that Unicode has rendered as nothing (Z, Cf, Default_Ignorable_Code_Point), and
+# the Braille blank; the page's own check has the same.
+_UNSEEN = (
+    r"\s\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
 )
-_VISIBLE = re.compile(f"[^{_BLANK}]")
+_UNSEEN_BEYOND = (
+    r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_VISIBLE = re.compile(f"[^{_UNSEEN}{_UNSEEN_BEYOND}]")
 _DURATION = re.compile(
     r"P(?=[0-9T])(?:(?P<weeks>[0-9]{1,2})W)?(?:(?P<days>[0-9]{1,3})D)?"
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,4})H)?(?:(?P<minutes>[0-9]{1,6})M)?(?:(?P<seconds>[0-9]{1,8})S)?)?"
@@ -35,12 +39,12 @@ _DURATION = re.compile(
 
 
 def one_line(text: str) -> str:
-    """`text` without the blanks around it; ValueError if a control character is in it, or nothing that one sees."""
+    """`text` without the blanks around it; ValueError if a control character is in it, or nothing that can be seen."""
     if _CONTROL.search(text):
         raise ValueError("control characters, line breaks and lone surrogates are not allowed")
     line = text.strip()
     if line and not _VISIBLE.search(line):
-        raise ValueError("should have at least 1 visible character")
+        raise ValueError("needs a character that can be seen")
     return line
 
 
@@ -82,9 +86,9 @@ def _instant(moment: datetime) -> datetime:
     try:
         instant = moment.astimezone(UTC)
     except OverflowError as exc:
-        raise ValueError(f"the year must be from 1 to {LAST_YEAR - 1}") from exc
+        raise ValueError(_YEARS) from exc
     if instant.year >= LAST_YEAR:
-        raise ValueError(f"the year must be from 1 to {LAST_YEAR - 1}")
+        raise ValueError(_YEARS)
     return instant
 
 
@@ -98,7 +102,7 @@ def _distinct(tags: tuple[str, ...]) -> tuple[str, ...]:
 
 
 # What the validators say, for readers of the OpenAPI document.
-_LINE = {"pattern": rf"^[^\x00-\x1f\x7f-\x9f]*[^{_BLANK}\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"}
+_LINE = {"pattern": rf"^[^\x00-\x1f\x7f-\x9f]*[^{_UNSEEN}\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"}
 _LINES = {"pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"}
 _ZONE: dict[str, Any] = {"format": "iana-time-zone", "examples": ["Europe/Berlin", "UTC"]}
 _DURATION_PATTERN = r"^P(?=[0-9T])([0-9]{1,2}W)?([0-9]{1,3}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,6}M)?([0-9]{1,8}S)?)?$"

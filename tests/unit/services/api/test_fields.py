@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import timedelta
 
 import pytest
@@ -44,6 +45,36 @@ def test_texts_and_tags_are_tidied() -> None:
     """Blanks around a line go, repeated tags go, the text of a description stays."""
     task = NewTask.model_validate({"title": "  a b ", "description": " x\n\ty ", "tags": [" a", "b", "a "]})
     assert (task.title, task.description, task.tags) == ("a b", " x\n\ty ", ("a", "b"))
+
+
+@pytest.mark.parametrize("title", ["a\u200b", "\u202bא\u202c", "👩\u200d🚀", "❤\ufe0f", "\u0301", "\U0010ffff"])
+def test_a_title_with_something_to_see_keeps_its_format_characters(title: str) -> None:
+    """Joiners, direction marks and variation selectors have a use beside other characters; what is unknown may be new."""
+    assert NewTask.model_validate({"title": title}).title == title
+
+
+def test_what_unicode_calls_blank_or_format_is_no_title() -> None:
+    """Alone, each of them is refused in words that say what is missing."""
+    kinds = {"Zs", "Zl", "Zp", "Cf"}
+    unseen = [char for char in map(chr, range(0x110000)) if unicodedata.category(char) in kinds]
+    refused = [char for char in unseen if _refusal(char)]
+    assert refused == unseen
+    assert _refusal("\u200b") == "Value error, needs a character that can be seen"
+
+
+def test_a_year_that_no_instant_here_has_is_told_in_years() -> None:
+    """Before the first year as well as after the last."""
+    for moment in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z"):
+        with pytest.raises(ValidationError, match="the year must be from 1 to 8999 in UTC"):
+            NewTask.model_validate({"title": "a", "due_date": moment})
+
+
+def _refusal(title: str) -> str:
+    try:
+        NewTask(title=title)
+    except ValidationError as error:
+        return str(error.errors()[0]["msg"])
+    return ""
 
 
 def test_lengths_count_characters() -> None:
