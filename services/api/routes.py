@@ -24,8 +24,9 @@ from services.api.schemas import (
 )
 from services.api.writes import Answer, Apply, Check, Ticket, no_such_task
 from services.common.openapi import refusals, task_answers
+from services.common.strict import StrictRoute
 
-router = APIRouter(prefix="/api", responses=refusals(429))
+router = APIRouter(prefix="/api", responses=refusals(429), route_class=StrictRoute)
 
 TaskId = Annotated[int, Path(ge=1, le=LARGEST)]
 _JSON = [Depends(json_only)]

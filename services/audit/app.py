@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Query
+from fastapi import APIRouter, Depends, FastAPI, Query
 from prometheus_client import CollectorRegistry
 
 from services.audit.entries import Entry, event_entry, letter_entry
@@ -22,6 +22,7 @@ from services.common.letters import Letters
 from services.common.openapi import refusals
 from services.common.settings import ServiceSettings
 from services.common.sidecar import Sidecar
+from services.common.strict import StrictRoute
 from services.common.tokens import CurrentUser, TokenVerifier
 from services.common.webapp import make_app, sidecar_check
 from todoctl.core.events import DEAD_LETTERS, REMINDERS, TASK_EVENTS, TASK_UPDATES
@@ -84,7 +85,11 @@ def _consumers(log: AuditLog, sidecar: Sidecar, clock: Clock, metrics: EventMetr
 
 
 def _add_query(app: FastAPI, database: Database) -> None:
-    @app.get("/api/audit/logs", responses=refusals(403))
+    routes = APIRouter(route_class=StrictRoute)
+
+    @routes.get("/api/audit/logs", responses=refusals(403))
     async def audit_logs(query: Annotated[LogQuery, Query()], caller: CurrentUser) -> LogPage:
         """List what happened: one's own events, or everybody's for an operator."""
         return await page(database, caller, query)
+
+    app.include_router(routes)

@@ -14,12 +14,13 @@ from services.auth.store import Store
 from services.common.openapi import refusals
 from services.common.peers import client_address
 from services.common.settings import ServiceSettings
+from services.common.strict import StrictRoute
 from services.common.tokens import CurrentUser, InvalidTokenError
 
 
 def router(accounts: Accounts, store: Store, keys: KeyRing, settings: ServiceSettings) -> APIRouter:
     """The public routes; the application's `state.verifier` checks the tokens."""
-    routes = APIRouter()
+    routes = APIRouter(route_class=StrictRoute)
 
     @routes.post("/api/auth/register", status_code=201, responses=refusals(409, 429, 503))
     async def register(body: Registration, request: Request) -> Account:

@@ -17,6 +17,8 @@ SURROGATE = "\\ud800"
 FIELDS: list[tuple[str, Any]] = [
     ("title", ""),
     ("title", "   "),
+    ("title", "\u200b"),
+    ("title", " \ufeff\u00ad\u3164\U000e0041 "),
     ("title", "x" * 201),
     ("title", "a\x00b"),
     ("title", "a\r\nBcc: x@y"),
@@ -43,6 +45,7 @@ FIELDS: list[tuple[str, Any]] = [
     ("tags.1", ["a", "x" * 51]),
     ("tags.0", ["a\x00"]),
     ("tags.0", [1]),
+    ("tags.1", ["a", "\u2060\u2800"]),
     ("tags.0", [["a"]]),
     ("due_date", "2030-03-01"),
     ("due_date", "2030-03-01T09:00:00"),
@@ -110,6 +113,13 @@ SHAPES = [
     ("", "body"),
     ('{"title": "a", "reminder_offset": "PT5M"}', "reminder_offset"),
     ('{"title": "a", "recurrence_rule": {"frequency": "daily"}}', "recurrence_rule"),
+    ('{"title": "a", "title": "b"}', "title"),
+    (f'{{"title": "a", "due_date": "{DUE}", "due_date": "{DUE}"}}', "due_date"),
+    (f'{{"title": "a", "{SURROGATE}": 1, "{SURROGATE}": 2}}', "\ud800"),
+    ('{"title": "a", "recurrence_rule": {"frequency": "daily", "frequency": "weekly"}}', "recurrence_rule.frequency"),
+    ('{"title": "a", "tags": ["a", {"b": 1, "b": 1}]}', "tags.1.b"),
+    ('[[{"title": "a", "title": "b"}]]', "body"),
+    ("{" + '"a": 1,' * 30_000 + '"a": 1}', "a"),
 ]
 
 BROKEN = [
@@ -121,6 +131,8 @@ BROKEN = [
     b"\x00",
     b"{'title': 'a'}",
     DEEP.encode(),
+    b'{"a": {"b": 1, "b": 1}, "c": ' + DEEP.encode(),
+    b'{"a": {"b": 1, "b": 1}, "c": ',
     b'{"a":' * 30_000,
     b'{"title": "a", "version": ' + b"9" * 5000 + b"}",
 ]
@@ -146,6 +158,10 @@ PARAMETERS = [
     ("q=" + "x" * 201, "q"),
     ("user_id=8", "user_id"),
     ("unknown=1", "unknown"),
+    ("limit=1&limit=2", "limit"),
+    ("offset=0&limit=1&offset=0", "offset"),
+    ("q=a&q=b", "q"),
+    ("due_from=2030-01-31T09:00:00+01:00", "due_from"),
 ]
 
 PATHS = [
@@ -227,6 +243,20 @@ async def test_a_parameter_that_does_not_fit_is_named(api: Api) -> None:
         response = await api.call("GET", f"/api/tasks?{query}")
         assert response.status_code == 422, query[:50]
         assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+async def test_what_takes_several_values_may_be_repeated(api: Api) -> None:
+    """Status, priority and tags; the other reads refuse a repeated parameter as the list does."""
+    many = "status=open&status=completed&priority=low&priority=high&tags=a&tags=a&limit=1"
+    assert (await api.call("GET", f"/api/tasks?{many}")).status_code == 200
+    for path in (
+        "/api/tasks/search?q=a&q=a",
+        "/api/tasks/filter?sort=priority&sort=due_date",
+        "/api/changes?since=1&since=0",
+    ):
+        response = await api.call("GET", path)
+        told = [(error["field"], error["message"]) for error in response.json()["errors"]]
+        assert told == [(path.partition("?")[2].partition("=")[0], "is given more than once")]
 
 
 async def test_parameters_of_the_other_reads_are_checked(api: Api) -> None:

@@ -300,6 +300,8 @@ _BAD_FILTERS: list[tuple[dict[str, Any], str]] = [
     ({"action_type": ""}, "action_type"),
     ({"correlation_id": "x" * 201}, "correlation_id"),
     ({"colour": "red"}, "colour"),
+    ({"limit": [1, 2]}, "limit"),
+    ({"from": ["2030-01-01T00:00:00Z"] * 2}, "from"),
 ]
 
 

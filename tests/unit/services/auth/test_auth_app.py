@@ -291,6 +291,15 @@ async def test_the_internal_door(auth: Auth) -> None:
         assert (await auth.http.request(method, path, headers={"dapr-api-token": "no"})).status_code == 401
 
 
+async def test_an_address_given_twice_is_nobody_s(auth: Auth) -> None:
+    """Which of the two was meant is not guessed."""
+    body = '{"email": "ann@example.org", "email": "bob@example.org", "password": "correct horse"}'
+    for path in ("register", "login"):
+        response = await auth.http.post(f"/api/auth/{path}", content=body, headers={"content-type": "application/json"})
+        assert response.status_code == 422
+        assert response.json()["errors"] == [{"field": "email", "message": "is given more than once"}]
+
+
 async def test_user_details(auth: Auth) -> None:
     """Another service gets address, zone and role by id; an id that nobody has is 404, one that can't be is 422."""
     await auth.post("register", **ANN, zone="Asia/Tokyo")
