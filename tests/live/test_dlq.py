@@ -24,7 +24,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.live import replayer
 from tests.live.broker import KafkaServer, kafka_server
-from tests.live.letters import KINDS, WITH_ORIGIN, Dead, kill, make_topics
+from tests.live.letters import KINDS, WITH_ORIGIN, Dead, event, kill, make_topics
 from tests.program import Ended, until
 from tests.unit.sites import chart_values
 from todoctl.adapters.kafka import client, records, topics
@@ -314,6 +314,20 @@ def test_no_batch_is_larger_than_a_topic_takes(own_kafka: KafkaServer) -> None:
         transactions.send_all(sends)
         transactions.commit()
     until(lambda: len(committed(own_kafka, topic)) == 1000, "the broker marked the transaction", 60)
+
+
+def test_a_cluster_that_takes_less_than_the_chart_says_gets_smaller_batches(desk: Desk) -> None:
+    """Somebody set a topic's limit lower: its records still go there, and one that doesn't fit is left out of the plan."""
+    dead = kill(desk.server, 60, kinds=["dapr", "permanent"])
+    large = event(1000, title="x" * 9000)[1]
+    producer = Producer(desk.server.librdkafka)
+    producer.produce("dlq-events", value=large, headers=[("__topic", b"task-events"), ("__offset", b"0")])
+    assert producer.flush(30) == 0
+    topics.set_config(desk.server.client, "task-events", {"max.message.bytes": "8000"})
+    assert desk.plan()["because"] == {"too large": 1}
+    result = desk.replay()
+    assert (result.code, result.json()["replayed"] if result.out else 0) == (0, 60), result.err
+    assert_once(desk.server, dead)
 
 
 def test_letters_are_found_in_whatever_order_a_plan_names_them(desk: Desk) -> None:

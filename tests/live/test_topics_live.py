@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -298,6 +300,18 @@ def test_anything_is_appended_raw(agreed: KafkaServer, todoctl: Program) -> None
     assert [one.value() for one in found] == [b"\xff\x00", b"second", b"\xff\x00\n\nsecond", None]
     assert {one.key() for one in found} == {b"k"}
     assert [name for name, _ in found[2].headers()] == [OPERATOR_HEADER, "a"]
+
+
+def test_no_batch_is_larger_than_the_topic_takes(agreed: KafkaServer, todoctl: Program) -> None:
+    """Its setting is one for batches: many small records, and one that just fits behind others, go in several."""
+    topic = agreed.topic(max_message_bytes="20000")
+    largest = "x" * (20_000 - 61 - 30 - len(f"{OPERATOR_HEADER}{getpass.getuser()}@{socket.gethostname()}"))
+    todoctl.work.mkdir()
+    (todoctl.work / "alone").write_text(largest)
+    (todoctl.work / "all").write_text("\n".join(["y" * 500] * 200 + [largest, "z", largest]))
+    for name, count in (("alone", 1), ("all", 203)):
+        appended = todoctl.run("topics", "produce", topic, "--raw", name, "-o", "json")
+        assert (appended.code, len(appended.json() if appended.out else [])) == (0, count), appended.err
 
 
 def test_events_come_through_a_pipe(agreed: KafkaServer, todoctl: Program) -> None:

@@ -1,4 +1,4 @@
-"""Appending records to a topic in their order."""
+"""Appending records to a topic in their order, in batches that the topic takes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ _SETTINGS = {
 }
 _BATCH_BYTES = 1_000_000  # librdkafka's default
 
+# Librdkafka's own: smaller than what a topic takes when nothing is said.
+LARGEST_BATCH = 1_000_000
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -43,10 +46,12 @@ class Appended:
     key: bytes | None
 
 
-def append(broker: Broker, topic: str, drafts: Iterable[Draft], *, batch_bytes: int) -> Iterator[Appended]:
+def append(
+    broker: Broker, topic: str, drafts: Iterable[Draft], *, batch_bytes: int = LARGEST_BATCH
+) -> Iterator[Appended]:
     """Append the records and give each once every replica that must have it has it, in their order.
 
-    A topic takes no batch of records that is larger than `max.message.bytes`, its setting: `batch_bytes`.
+    The topic's `max.message.bytes` is for a batch of records: `batch_bytes` says what it takes. A record that is larger goes alone.
 
     Raises:
         KafkaError: the first was refused, or the broker did not answer.
@@ -56,7 +61,8 @@ def append(broker: Broker, topic: str, drafts: Iterable[Draft], *, batch_bytes: 
 
     waiting: deque[list[Any]] = deque()
     with translated(f"append to {topic}"):
-        producer = Producer({**_SETTINGS, "batch.size": str(min(batch_bytes, _BATCH_BYTES)), **broker.settings})
+        batch = {"batch.size": str(min(batch_bytes, LARGEST_BATCH))}
+        producer = Producer({**_SETTINGS, **batch, **broker.settings})
     done = 0
     for draft in drafts:
         report: list[Any] = []

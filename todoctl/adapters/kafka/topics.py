@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from todoctl.adapters.kafka.client import SECONDS, Broker, Place, administrator, api, metadata, translated
+from todoctl.adapters.kafka.client import SECONDS, Broker, KafkaError, Place, administrator, api, metadata, translated
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,15 @@ def config(broker: Broker, name: str) -> dict[str, tuple[str, bool]]:
         found = admin.describe_configs([resource], request_timeout=SECONDS)[resource].result(SECONDS)
     own = api().ConfigSource.DYNAMIC_TOPIC_CONFIG.value
     return {key: (str(entry.value), entry.source == own) for key, entry in sorted(found.items())}
+
+
+def largest_messages(broker: Broker, names: Sequence[str]) -> dict[str, int]:
+    """Topic → how large a batch of records it takes, so also one record; nothing where nobody may ask."""
+    try:
+        found = specs(broker, names)
+    except KafkaError:
+        return {}
+    return {name: int(spec.config["max.message.bytes"]) for name, spec in found.items()}
 
 
 def add_partitions(broker: Broker, name: str, count: int) -> None:

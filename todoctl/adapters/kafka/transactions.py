@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from todoctl.adapters.kafka.client import SECONDS, Broker, KafkaError
+from todoctl.adapters.kafka.producer import LARGEST_BATCH
 
 _SETTINGS = {
     "acks": "all",
@@ -30,9 +31,6 @@ _SETTINGS = {
     "reconnect.backoff.max.ms": "1000",
 }
 _PATIENCE = 30.0
-
-# Librdkafka's own: smaller than what a topic takes when nothing is said.
-_BATCH_BYTES = 1_000_000
 
 Header = tuple[str, bytes | None]
 
@@ -81,11 +79,11 @@ class Transactions:
     After `__enter__` every transaction of a former holder is settled, so that a reader of committed records sees all.
     """
 
-    def __init__(self, broker: Broker, transactional_id: str, *, batch_bytes: int = _BATCH_BYTES) -> None:
+    def __init__(self, broker: Broker, transactional_id: str, *, batch_bytes: int = LARGEST_BATCH) -> None:
         """Name the holder; a topic takes no batch of records that is larger than `max.message.bytes`, its setting."""
         self._settings = {
             **_SETTINGS,
-            "batch.size": str(min(batch_bytes, _BATCH_BYTES)),
+            "batch.size": str(min(batch_bytes, LARGEST_BATCH)),
             **broker.settings,
             "transactional.id": transactional_id,
             # A commit that fails says only how many records did not arrive; the reports of those say why.

@@ -68,6 +68,13 @@ def read_ledger(desk: Desk, *, watched: frozenset[tuple[int, int]] = frozenset()
     return ledger
 
 
+def largest_messages(desk: Desk) -> dict[str, int]:
+    """Topic → how large a record it takes: what the cluster says, else what the chart does."""
+    names = [name for name in desk.values.topics if name in desk.topic_ids]
+    stated = {name: desk.values.max_message_bytes(name) for name in names}
+    return stated | topics.largest_messages(desk.broker, names)
+
+
 def require_decisions(desk: Desk) -> None:
     """Refuse to decide anything where no decision could be kept.
 

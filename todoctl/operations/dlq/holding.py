@@ -24,7 +24,7 @@ from todoctl.core.dlq.decisions import (
     decision_records,
 )
 from todoctl.errors import PartialError, RefusedError
-from todoctl.operations.dlq.desk import Desk, read_ledger, require_decisions
+from todoctl.operations.dlq.desk import Desk, largest_messages, read_ledger, require_decisions
 
 # One for replay, park and purge: whoever takes it fences the one before.
 TRANSACTIONAL_ID = "todoctl-dlq"
@@ -96,7 +96,7 @@ def holding(desk: Desk, me: Operator, *, clock: Clock, take_over: bool = False) 
     if not take_over:
         _refuse_when_held(read_ledger(desk).operator, me, clock())
     try:
-        smallest = min(desk.values.max_message_bytes(topic) for topic in desk.values.topics)
+        smallest = min(largest_messages(desk).values())
         with Transactions(desk.broker, TRANSACTIONAL_ID, batch_bytes=smallest) as transactions:
             # Whoever held the id is fenced now, so nothing can be added behind what is read here.
             holder = Holder(desk, transactions, me, read_ledger(desk), clock)

@@ -16,7 +16,7 @@ from todoctl.core.dlq.filters import Filter
 from todoctl.core.dlq.plan import ACTS, Entry, PlanHeader, Target
 from todoctl.core.dlq.planning import Edit, Planner
 from todoctl.errors import RefusedError
-from todoctl.operations.dlq.desk import Desk, letters, read_ledger
+from todoctl.operations.dlq.desk import Desk, largest_messages, letters, read_ledger
 from todoctl.operations.dlq.originals import find_originals
 
 _CHUNK = 5000
@@ -47,8 +47,7 @@ def make_plan(desk: Desk, request: PlanRequest, me: Operator) -> Iterator[Entry 
     if not set(request.wanted.states) <= {"pending", "parked"}:
         raise RefusedError("only pending and parked letters can be replayed", hint="todoctl dlq list --state all")
     targets = _targets(desk, request)
-    sizes = {name: desk.values.max_message_bytes(name) for name in targets}
-    planner = Planner(targets, sizes, request.max_returns, request.edit, request.takes_invalid)
+    planner = Planner(targets, largest_messages(desk), request.max_returns, request.edit, request.takes_invalid)
     seen = hashlib.sha256()
     lines = request.path.with_name(f".{request.path.name}.lines")
     try:

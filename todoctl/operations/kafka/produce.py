@@ -59,7 +59,7 @@ def append(broker: Broker, topic: str, records: Iterable[Draft]) -> Iterator[App
     """
     # Of a topic that isn't there the producer would only say, after long, that nobody took the record.
     client.partitions(broker, client.administrator(broker), [topic])
-    largest = int(topics.config(broker, topic)["max.message.bytes"][0])
+    largest = topics.largest_messages(broker, [topic]).get(topic, producer.LARGEST_BATCH)
     return producer.append(broker, topic, records, batch_bytes=largest)
 
 
