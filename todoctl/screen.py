@@ -118,6 +118,13 @@ def width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def cut(text: str, most: int) -> str:
+    """`text` on one line of at most `most` characters, for a cell or a line of a table: whole it is in the other outputs."""
+    # What is behind would be cut off anyway, whatever its size.
+    text = " ".join(text[: most + 1].split("\n"))
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _one(line: str) -> str:
     """One line's text: what it goes on with is indented, so that data can't look like a line of ours."""
     return clean(line).replace("\n", "\n  │ ")

@@ -87,6 +87,27 @@ def test_what_was_typed_in_an_editor_is_not_lost(desk: Desk, tmp_path: Path) -> 
     assert '"Read"' in line["value"]
 
 
+def test_no_letter_makes_a_line_endless(desk: Desk) -> None:
+    """One wrote half a gigabyte of table into a pipe: whatever it says is cut in lists, and whole for programs."""
+    long = b"E\n" * 30_000
+    where = {"original-topic": b"t" * 50_000, "original-partition": bytes(4), "original-consumer-group": b"g" * 30_000}
+    why = {"exception-fqcn": long, "exception-message": long}
+    producer = Producer(desk.server.librdkafka)
+    producer.produce(
+        "dlq-events",
+        key=b"k" * 100_000,
+        value=b'{"type":"%b"}' % (b"T" * 9000),
+        headers=[(f"kafka_dlt-{name}", value) for name, value in (where | why).items()],
+    )
+    assert producer.flush(30) == 0
+    for command in (("dlq", "list"), ("dlq", "list", "--letters")):
+        lines = desk.must(*command).out.splitlines()
+        assert (len(lines), max(map(len, lines)) < 1000) == (2, True)
+        assert desk.must(*command, "-o", "json").json()[0]["error"] == long.decode()
+    [line] = desk.must("topics", "tail", "dlq-events").out.splitlines()
+    assert len(line) < 3000
+
+
 def test_a_plan_whose_header_was_edited_is_refused(desk: Desk) -> None:
     """Its states say which letters are sent: with one more of them all would be sent a second time."""
     kill(desk.server, 80)

@@ -25,6 +25,9 @@ from todoctl.screen import Output
 # A class of letters that was first seen within this time is new.
 _NEW = 24 * 3600  # seconds
 
+# Characters of what a list shows of each thing that a letter says; `show` and the other outputs have it whole.
+_WORD = 80
+
 
 def list_letters(
     ctx: typer.Context,
@@ -112,13 +115,13 @@ def _write_group_table(rows: list[Group], now: datetime) -> None:
             (
                 "new" if _is_new(group, now) else "",
                 group.count,
-                group.error_class[:80],
-                group.consumer[:80],
-                group.event_type,
+                _in_table(group.error_class),
+                _in_table(group.consumer),
+                _in_table(group.event_type),
                 _ago(group.oldest_ms, now),
                 _ago(group.newest_ms, now),
                 group.example,
-                group.message[:80],
+                _in_table(group.message),
             )
             for group in rows
         ],
@@ -153,7 +156,7 @@ def _write_letters(found: Any, limit: int, output: Output) -> None:
     screen.show(
         rows,
         output,
-        lambda: screen.table(columns, [[_cell(row[name]) for name in fields] for row in rows]),
+        lambda: screen.table(columns, [[_in_table(row[name]) for name in fields] for row in rows]),
     )
 
 
@@ -260,6 +263,11 @@ def _ago(milliseconds: int, now: datetime) -> str:
 
 def _text(data: bytes | None) -> str | None:
     return None if data is None else data.decode("utf-8", "backslashreplace")
+
+
+def _in_table(value: Any) -> str:
+    """A cell of a list: a letter may hold anything, and must not make a line endless, or a hundred of it."""
+    return screen.cut(_cell(value), _WORD)
 
 
 def _cell(value: Any) -> str:
