@@ -150,17 +150,6 @@ def test_a_purge_of_nothing_archives_nothing(desk: Desk) -> None:
     assert not (desk.folder / "a.gz").exists()
 
 
-def test_small_records_reach_a_topic_that_takes_small_batches_only(server: KafkaServer, tmp_path: Path) -> None:
-    """The broker's limit is for a batch: a hundred records that fit one by one were refused together."""
-    topic = server.topic("small", max_message_bytes="2000")
-    (tmp_path / "records").write_text("x" * 500 + "\n" + ("y" * 500 + "\n") * 99)
-    ended = for_server(tmp_path, server).run(
-        "topics", "produce", topic, "--raw", str(tmp_path / "records"), "-o", "json"
-    )
-    assert ended.code == 0, ended.err
-    assert len(ended.json()) == 100
-
-
 def test_a_plan_is_no_pipe(desk: Desk) -> None:
     """It is read several times: from a pipe nothing was replayed, and that with exit code 0."""
     kill(desk.server, 80)

@@ -20,7 +20,6 @@ _SETTINGS = {
     "log_level": "0",
     "socket.connection.setup.timeout.ms": "2000",
 }
-_BATCH_BYTES = 1_000_000  # librdkafka's default
 
 # Librdkafka's own: smaller than what a topic takes when nothing is said.
 LARGEST_BATCH = 1_000_000
