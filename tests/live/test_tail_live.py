@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 from tests.live.broker import KafkaServer
 from tests.live.kafka_program import for_server, program
 from tests.program import Program, until
-from todoctl.adapters.kafka import topics
+from todoctl.adapters.kafka import client, topics
 
 SECOND = 1_000
 
@@ -199,23 +199,6 @@ def test_an_interrupted_reading_says_how_to_go_on(kafka: KafkaServer, todoctl: P
     assert todoctl.inside("topics", "tail", topic, "--format", "%s", "--resume", token(err)).out == "3"
 
 
-@pytest.mark.parametrize("output", ["raw", "jsonl"])
-def test_a_partition_that_is_added_is_followed_too(kafka: KafkaServer, todoctl: Program, output: str) -> None:
-    """Whoever follows sees all of it, from its beginning; the token has it, too."""
-    topic = kafka.topic()
-    put(kafka, topic, {"value": b"1"})
-    process = todoctl.start("topics", "tail", topic, "-f", "--from", "beginning", "-o", output)
-    assert process.stdout is not None
-    process.stdout.readline()
-    topics.add_partitions(kafka.client, topic, 2)
-    put(kafka, topic, {"value": b"[2]", "partition": 1})
-    line = process.stdout.readline()
-    assert line == "[2]\n" if output == "raw" else json.loads(line)["value"] == [2]
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert f"{topic}@0:1,1:1#" in err
-
-
 def test_a_reader_that_goes_away_is_no_failure(kafka: KafkaServer, todoctl: Program) -> None:
     """`| head` ends the reading with 0 and without a word."""
     topic = kafka.topic()
@@ -266,3 +249,51 @@ def test_a_broker_that_dies_while_followed_ends_the_reading(own_kafka: KafkaServ
     assert process.returncode == 1
     assert own_kafka.address in err
     assert token(err)
+
+
+def _remake(server: KafkaServer, topic: str) -> None:
+    """Another topic of this name."""
+    admin = client.administrator(server.client)
+    for future in admin.delete_topics([topic], operation_timeout=30).values():
+        future.result(60)
+    until(lambda: not topics.ids(server.client, [topic]), f"{topic} is gone", 60)
+    topics.create(server.client, [topics.TopicSpec(topic, 1, 1, {})])
+    until(lambda: topics.ids(server.client, [topic]), f"{topic} is there", 60)
+
+
+def test_a_topic_that_is_made_anew_while_it_is_followed_ends_the_reading(kafka: KafkaServer, todoctl: Program) -> None:
+    """As long as before, its offsets look right: records before them were passed over without a word. The token says so, too."""
+    topic = kafka.topic()
+    numbered(kafka, topic, 3, 1)
+    process = todoctl.start("topics", "tail", topic, "-f", "--from", "beginning", "-o", "raw")
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(3)] == ["0\n", "1\n", "2\n"]
+    process.send_signal(signal.SIGSTOP)
+    _remake(kafka, topic)
+    numbered(kafka, topic, 8, 1)
+    process.send_signal(signal.SIGCONT)
+    until(lambda: process.poll() is not None, "the end of the reading", 90)
+    _, err = process.communicate()
+    assert (process.returncode, f"{topic} was made anew" in err) == (1, True), err
+    assert f"next: todoctl topics tail {topic} --from beginning" in err
+    resumed = todoctl.inside("topics", "tail", topic, "-o", "raw", "--resume", token(err))
+    assert (resumed.code, resumed.out, "was made anew" in resumed.err) == (1, "", True)
+
+
+@pytest.mark.parametrize("output", ["raw", "jsonl"])
+def test_partitions_that_are_added_are_followed(kafka: KafkaServer, todoctl: Program, output: str) -> None:
+    """From their beginning on, and the token has them."""
+    topic = kafka.topic()
+    put(kafka, topic, {"value": b"old"})
+    process = todoctl.start("topics", "tail", topic, "-f", "--from", "beginning", "-o", output)
+    assert process.stdout is not None
+    assert "old" in process.stdout.readline()
+    topics.add_partitions(kafka.client, topic, 3)
+    until(lambda: len(topics.layout(kafka.client)[topic]) == 3, "three partitions", 60)
+    put(kafka, topic, {"value": b"new", "partition": 2})
+    assert "new" in process.stdout.readline()
+    put(kafka, topic, {"value": b"newer"})
+    assert "newer" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert f"{topic}@0:2,1:0,2:1~" in token(err)

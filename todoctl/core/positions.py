@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -13,7 +13,8 @@ from todoctl.core.logs import parse_duration
 Place = tuple[str, int]  # a topic and one of its partitions
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
-_TOKEN = re.compile(r"[A-Za-z0-9._-]+@[0-9]+:[0-9]+(,[0-9]+:[0-9]+)*(/[A-Za-z0-9._-]+@[0-9]+:[0-9]+(,[0-9]+:[0-9]+)*)*")
+_PART = r"[A-Za-z0-9._-]+@[0-9]+:[0-9]+(,[0-9]+:[0-9]+)*(~[A-Za-z0-9_-]+)?"
+_TOKEN = re.compile(f"{_PART}(/{_PART})*")
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,24 @@ def parse_moment(text: str, now: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class Resume:
-    """The next offset of every partition of a reading, and the cluster that they are of."""
+    """The next offset of every partition of a reading, and the cluster that they are of.
+
+    `ids` are the topics' own: one of the same name that is made anew has another.
+    """
 
     cluster: str
     offsets: Mapping[Place, int]
+    ids: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """`TOPIC@PARTITION:OFFSET,…/TOPIC@…#CLUSTER`: to be copied, and to be understood."""
+        """`TOPIC@PARTITION:OFFSET,…~ID/TOPIC@…#CLUSTER`: to be copied, and to be understood."""
         topics: dict[str, list[str]] = {}
         for (topic, partition), offset in sorted(self.offsets.items()):
             topics.setdefault(topic, []).append(f"{partition}:{offset}")
-        return "/".join(f"{topic}@{','.join(pairs)}" for topic, pairs in topics.items()) + f"#{self.cluster}"
+        ids = {topic: f"~{self.ids[topic]}" if topic in self.ids else "" for topic in topics}
+        return (
+            "/".join(f"{topic}@{','.join(pairs)}{ids[topic]}" for topic, pairs in topics.items()) + f"#{self.cluster}"
+        )
 
 
 def parse_resume(text: str) -> Resume:
@@ -94,14 +102,17 @@ def parse_resume(text: str) -> Resume:
     """
     body, _, cluster = text.strip().partition("#")
     if not cluster or not _TOKEN.fullmatch(body):
-        raise ValueError("it is not what an earlier reading printed: TOPIC@PARTITION:OFFSET,…#CLUSTER")
-    offsets = {}
+        raise ValueError("it is not what an earlier reading printed: TOPIC@PARTITION:OFFSET,…~ID#CLUSTER")
+    offsets, ids = {}, {}
     for part in body.split("/"):
-        topic, _, pairs = part.partition("@")
+        place, _, topic_id = part.partition("~")
+        topic, _, pairs = place.partition("@")
+        if topic_id:
+            ids[topic] = topic_id
         for pair in pairs.split(","):
             partition, _, offset = pair.partition(":")
             offsets[topic, int(partition)] = int(offset)
-    return Resume(cluster, offsets)
+    return Resume(cluster, offsets, ids)
 
 
 def is_topic_name(text: str) -> bool:

@@ -9,7 +9,7 @@ anything the leaders of the unfinished partitions are asked for their offsets, a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +17,6 @@ from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.client import SECONDS, Broker, KafkaError, Place, leaders, translated
 
 _BATCH = 1000  # messages; one call to librdkafka for each of them would be thirty times slower
-_LOOK = 5.0  # seconds between two looks at what was added to what is followed
 _PAUSE = 0.05  # seconds that a batch may take to fill, so the delay of a record that is followed
 
 _SETTINGS = {
@@ -54,12 +53,10 @@ class Reader:
         read_committed: bool = True,
         patience: float = 10.0,
         ahead_kib: int = 8192,
-        watch: Callable[[], Iterable[Place]] | None = None,
     ) -> None:
         """Plan the reading; at most `ahead_kib` are fetched ahead, whatever the number of partitions.
 
-        More than the default would be memory that is new to the process all the time. `watch` is asked every few
-        seconds which places there are; one that was added is followed from its beginning.
+        More than the default would be memory that is new to the process all the time.
         """
         from confluent_kafka import Consumer
 
@@ -72,7 +69,6 @@ class Reader:
         self._at_end: set[Place] = set()
         self._paused: set[Place] = set()
         self._patience = patience
-        self._watch = watch
         self._complaint = ""
         self.lost: dict[Place, int] = {}
         level = "read_committed" if read_committed else "read_uncommitted"
@@ -94,6 +90,19 @@ class Reader:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._consumer.close()
+
+    def add(self, starts: Mapping[Place, int]) -> None:
+        """Read and follow these partitions, too, from their starts on: the topics were given more of them."""
+        with translated("read more partitions"):
+            for topic in {topic for topic, _ in starts}:
+                # Of a partition that it has not heard of yet the client would say that it is not there.
+                self._consumer.list_topics(topic, timeout=SECONDS)
+            self._consumer.incremental_assign([_at(place, offset) for place, offset in starts.items()])
+        self._stops |= dict.fromkeys(starts)
+        self._open |= starts.keys()
+        self._positions |= starts
+        self._seen |= starts
+        self._asked = [_at(place) for place in self._seen]
 
     @property
     def positions(self) -> Mapping[Place, int]:
@@ -118,11 +127,8 @@ class Reader:
         Raises:
             KafkaError: a topic is gone, a record can't be read, or a partition's leader does not answer.
         """
-        heard = looked = time.monotonic()
+        heard = time.monotonic()
         while self._open:
-            if self._watch is not None and time.monotonic() - looked > _LOOK:
-                self._add(place for place in self._watch() if place not in self._positions)
-                looked = time.monotonic()
             with translated("read"):
                 batch = self._consumer.consume(self._expected(), _PAUSE)
             if batch:
@@ -132,16 +138,6 @@ class Reader:
                 self._ask()
                 heard = time.monotonic()
             yield batch
-
-    def _add(self, places: Iterable[Place]) -> None:
-        fresh = dict.fromkeys(places, 0)
-        if fresh:
-            self._stops |= dict.fromkeys(fresh)
-            self._positions |= fresh
-            self._seen |= fresh
-            self._open |= fresh.keys()
-            self._asked += [_at(place) for place in fresh]
-            self._consumer.incremental_assign([_at(place, start) for place, start in fresh.items()])
 
     def _expected(self) -> int:
         """How many messages to wait for: no more than can come, or each reading would end with a pause."""

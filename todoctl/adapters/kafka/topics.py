@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from todoctl.adapters.kafka.client import SECONDS, Broker, KafkaError, Place, administrator, api, metadata, translated
 
@@ -132,13 +133,17 @@ def ids(broker: Broker, names: Sequence[str]) -> dict[str, str]:
         asked = admin.describe_topics(TopicCollection(present), request_timeout=SECONDS)
         for name, future in asked.items():
             try:
-                found[name] = str(future.result(SECONDS).topic_id)
+                found[name] = topic_id(future.result(SECONDS))
             except KafkaException as error:
                 # Deleted since it was listed.
                 if error.args[0].code() != Code.UNKNOWN_TOPIC_OR_PART:
                     raise
-    # As Kafka itself writes ids, without a slash.
-    return {name: topic_id.replace("/", "_").replace("+", "-") for name, topic_id in found.items()}
+    return found
+
+
+def topic_id(description: Any) -> str:
+    """The id in the client's description of a topic, as Kafka itself writes it, without a slash."""
+    return str(description.topic_id).replace("/", "_").replace("+", "-")
 
 
 def delete_before(broker: Broker, offsets: Mapping[Place, int]) -> None:

@@ -8,7 +8,6 @@ partition has shown a record as late, or says that it has none at present.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress
@@ -40,11 +39,14 @@ class Merger:
 
     def __init__(self, reader: Reader, places: set[Place]) -> None:
         self._reader = reader
-        # One that is added while others are followed has one, too.
-        self._held = defaultdict[Place, _Held](_Held, {place: _Held() for place in places})
+        self._held: dict[Place, _Held] = {place: _Held() for place in places}
         self._has_topics = len({topic for topic, _ in places}) > 1
         self._paused: set[Place] = set()
         self._are_own = True  # the times that records are ordered by are those that they have
+
+    def add(self, places: set[Place]) -> None:
+        """Merge these places, too, which the reader got."""
+        self._held |= {place: _Held() for place in places}
 
     @property
     def positions(self) -> dict[Place, int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from todoctl.adapters.kafka import client, records
+from todoctl.adapters.kafka import client, records, topics
+from todoctl.adapters.kafka.census import Census
 from todoctl.adapters.kafka.client import Broker, KafkaError, Place
 from todoctl.adapters.kafka.reader import Reader
 from todoctl.core.positions import BEGINNING, END, Position, Resume
@@ -50,9 +50,10 @@ class Reading:
         self._broker = broker
         self._request = request
         self._tests: tuple[Test, ...] = request.only.tests()
-        self._admin = client.administrator(broker)
-        self._cluster, places = client.survey(broker, self._admin, request.topics)
-        self._marks = records.marks(broker, self._admin, _wanted(places, request.partitions))
+        admin = client.administrator(broker)
+        self._cluster, places = client.survey(broker, admin, request.topics)
+        self._ids = topics.ids(broker, request.topics)
+        self._marks = records.marks(broker, admin, _wanted(places, request.partitions))
         self._places = frozenset(places)
         self._stops = self._resolve_stops()
         self._starts = self._resolve_starts()
@@ -72,31 +73,52 @@ class Reading:
 
     def resume(self) -> Resume:
         """Where to go on after the batch that was given last."""
-        return Resume(self._cluster, self._next)
+        return Resume(self._cluster, self._next, self._ids)
 
     def _all(self) -> Iterator[list[Any]]:
         if self._request.last is not None:
             yield self._last(self._request.last)
             if self._request.stop is not None:
                 return
-        watch = self._present if self._request.stop is None and not self._request.partitions else None
-        with Reader(self._broker, self._next, self._stops, watch=watch) as reader:
+        with Reader(self._broker, self._next, self._stops) as reader:
             self.lost = reader.lost
-            if self._request.by_time and len(self._next) > 1:
+            census = Census(self._broker, self._request.topics) if self._request.stop is None else None
+            # One partition alone has nothing to be merged with, as long as none is added.
+            if self._request.by_time and (len(self._next) > 1 or census):
                 merger = Merger(reader, set(self._next))
                 for batch in merger.batches(self._tests):
                     self._next = merger.positions
                     yield batch
+                    if census and (added := self._added(census)):
+                        reader.add(added)
+                        merger.add(set(added))
                 return
             for batch in reader.batches():
                 self._next = dict(reader.positions)
                 yield passing(batch, self._tests)
+                if census and (added := self._added(census)):
+                    reader.add(added)
 
-    def _present(self) -> list[Place]:
-        """The partitions that there are now; none where nobody answers, of which the reading itself tells."""
-        with suppress(KafkaError):
-            return client.partitions(self._broker, self._admin, self._request.topics)
-        return []
+    def _added(self, census: Census) -> dict[Place, int]:
+        """Where to begin with partitions that the topics got meanwhile.
+
+        Raises:
+            KafkaError: a topic is another one of the same name, whose offsets mean other records.
+        """
+        news = census.news()
+        for topic, (topic_id, _) in news.items():
+            self._refuse_another(topic, self._ids.get(topic), topic_id)
+        if self._request.partitions:
+            return {}
+        places = [(topic, number) for topic, (_, count) in news.items() for number in range(count)]
+        return {place: 0 for place in places if place not in self._next}
+
+    def _refuse_another(self, topic: str, known: str | None, found: str | None) -> None:
+        if known is not None and found is not None and known != found:
+            raise KafkaError(
+                f"Kafka: {topic} was made anew: it has other records at the same offsets",
+                hint=f"todoctl topics tail {topic} --from beginning",
+            )
 
     def _last(self, count: int) -> list[Any]:
         """The newest `count` records that pass, found by looking further and further back."""
@@ -150,6 +172,8 @@ class Reading:
     def _resumed(self, token: Resume) -> dict[Place, int]:
         if token.cluster != self._cluster:
             raise UsageError(f"--resume: the token is of the cluster {token.cluster}, this is {self._cluster}")
+        for topic, topic_id in token.ids.items():
+            self._refuse_another(topic, topic_id, self._ids.get(topic))
         if gone := sorted(set(token.offsets) - self._places):
             raise KafkaError(
                 f"Kafka: {gone[0][0]}/{gone[0][1]} of the token is not there: the topic was made anew",
