@@ -58,14 +58,16 @@ def purge(desk: Desk, wanted: Filter, archive: Path, me: Operator, *, clock: Clo
 
 def _decide(holder: Holder, wanted: Filter, action: State) -> int:
     decided = 0
-    for chunk in chunks(letters(holder.desk, holder.ledger, wanted), BATCH):
+    # Only where they lie: ten thousand letters may be a hundred gigabytes.
+    places = ((letter.partition, letter.offset) for letter, _ in letters(holder.desk, holder.ledger, wanted))
+    for chunk in chunks(places, BATCH):
         decision = holder.decision(action)
         offsets: dict[int, list[int]] = {}
-        for letter, _ in chunk:
-            offsets.setdefault(letter.partition, []).append(letter.offset)
+        for partition, offset in chunk:
+            offsets.setdefault(partition, []).append(offset)
         holder.commit((partition, decision, each) for partition, each in offsets.items())
-        for letter, _ in chunk:
-            holder.ledger.set(letter.partition, letter.offset, action)
+        for partition, offset in chunk:
+            holder.ledger.set(partition, offset, action)
         decided += len(chunk)
     return decided
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from todoctl.operations.dlq.desk import Desk, largest_messages, letters, read_le
 from todoctl.operations.dlq.originals import find_originals
 
 _CHUNK = 5000
+_BYTES = 16 * 2**20  # of letters that are kept at once; each may have ten megabytes
 
 _T = TypeVar("_T")
 
@@ -67,7 +67,7 @@ def make_plan(desk: Desk, request: PlanRequest, me: Operator) -> Iterator[Entry 
 def _entries(desk: Desk, request: PlanRequest, planner: Planner) -> Iterator[Entry]:
     ledger = read_ledger(desk)
     ranges = records.watermarks(desk.broker, list(planner.targets))
-    for chunk in chunks(letters(desk, ledger, request.wanted), _CHUNK):
+    for chunk in chunks(letters(desk, ledger, request.wanted), _CHUNK, lambda item: len(item[0].value or b"")):
         found = find_originals(desk.broker, (letter.origin for letter, _ in chunk), ranges)
         for letter, _ in chunk:
             origin = letter.origin
@@ -135,8 +135,14 @@ def _join(header: PlanHeader, lines: Path, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """The items in lists of up to `size`."""
-    left = iter(items)
-    while chunk := list(islice(left, size)):
+def chunks(items: Iterable[_T], size: int, weight: Callable[[_T], int] = lambda _: 0) -> Iterator[list[_T]]:
+    """The items in lists of up to `size`, fewer where they weigh so much together that memory would notice."""
+    chunk, weighs = list[_T](), 0
+    for item in items:
+        chunk.append(item)
+        weighs += weight(item)
+        if len(chunk) == size or weighs >= _BYTES:
+            yield chunk
+            chunk, weighs = [], 0
+    if chunk:
         yield chunk
