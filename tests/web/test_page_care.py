@@ -117,58 +117,6 @@ def test_a_tag_with_a_comma_finds_its_task(site: Site) -> None:
         ready(page)
 
 
-@pytest.mark.parametrize("way", ["Escape", "Close", "Cancel"])
-def test_typed_words_are_not_lost_with_the_dialog(site: Site, way: str) -> None:
-    """Whoever closes it is asked, however often Escape is pressed; without a change it just closes."""
-    page = site.joined()
-    site.task(page, title="Plan")
-    editor, asked = page.locator("#editor"), page.get_by_role("dialog", name="Discard your changes?")
-
-    def leave() -> None:
-        if way == "Escape":
-            page.keyboard.press("Escape")
-        else:
-            editor.get_by_role("button", name=way, exact=True).click()
-
-    page.get_by_role("button", name="Edit: Plan").click(timeout=15_000)
-    leave()
-    expect(editor).to_be_hidden()
-    page.get_by_role("button", name="Edit: Plan").click()
-    page.locator("#f-description").fill("long thoughts")
-    for _ in range(3):
-        leave()
-        expect(asked).to_be_visible()
-        page.keyboard.press("Escape")
-        expect(asked).to_be_hidden()
-        expect(page.locator("#f-description")).to_have_value("long thoughts")
-        expect(editor).to_be_visible()
-    leave()
-    asked.get_by_role("button", name="Discard").click()
-    expect(editor).to_be_hidden()
-    page.get_by_role("button", name="Edit: Plan").click()
-    expect(page.locator("#f-description")).to_have_value("")
-    page.keyboard.press("Escape")
-
-
-def test_what_was_typed_for_a_task_that_is_gone_becomes_a_new_one(site: Site) -> None:
-    """It was deleted elsewhere meanwhile: the words, and what the task had, are saved as a task of their own."""
-    page = site.joined()
-    task = site.task(page, title="Plan", priority="high", tags=["work"])
-    page.get_by_role("button", name="Edit: Plan").click(timeout=15_000)
-    page.locator("#f-description").fill("long thoughts")
-    site.call(page, "DELETE", f"/api/tasks/{task['id']}")
-    page.get_by_role("button", name="Save it as a new task").click(timeout=15_000)
-    expect(page.locator("#editor")).to_be_hidden()
-    [now] = site.call(page, "GET", "/api/tasks")["items"]
-    assert (now["title"], now["description"], now["priority"], now["tags"]) == (
-        "Plan",
-        "long thoughts",
-        "high",
-        ["work"],
-    )
-    assert now["id"] != task["id"]
-
-
 def test_a_session_that_ends_keeps_what_was_typed(site: Site) -> None:
     """The task dialog is there again after the next login of the same user, in every tab, and saves."""
     page = site.joined()

@@ -3,11 +3,14 @@
 const PATIENCE = [300, 900, 2000, 4000]; // milliseconds before each retry
 const SECONDS = 20;
 
+// What the page calls the fields of which a toast may have to tell.
+const NAMES = { q: "Search", tags: "Tags", due_from: "Due from", due_to: "Due until", title: "Title", password: "Password" };
+
 /** What the service said went wrong; `fields` has its words for single fields. */
 export class Problem extends Error {
   constructor(status, body, retryAfter) {
     const fields = Array.isArray(body.errors) ? body.errors : [];
-    const named = fields.map(({ field, message }) => `${field}: ${message}`).join("; ");
+    const named = fields.map(({ field, message }) => `${NAMES[field.split(".")[0]] || field}: ${message}`).join("; ");
     super(sentence(named || body.detail || "something went wrong"));
     this.status = status;
     this.code = body.code || "";

@@ -74,5 +74,6 @@ function explain(error) {
   if (error.status === 409) return ["There is already an account with this address. Log in with it.", "email"];
   if (error.status === 429) return [`Too many tries. Wait ${error.retryAfter || "a few"} seconds.`];
   const [first] = error.fields || [];
-  return first ? [`${first.field}: ${first.message}`, first.field === "email" ? "email" : "password"] : [error.message];
+  if (first?.field === "email") return ["That is not an e-mail address.", "email"];
+  return [error.message, first ? "password" : ""];
 }

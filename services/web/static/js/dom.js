@@ -49,9 +49,14 @@ export function debounced(act, milliseconds) {
   };
 }
 
-/** Tell something in passing; screen readers hear it when they are done. */
-export function toast(words, kind = "") {
+/** Tell something in passing; screen readers hear it when they are done. With a button it stays until that is pressed. */
+export function toast(words, kind = "", button = null) {
   const note = el("p", { class: `toast ${kind}` }, words);
+  const pressed = () => {
+    note.remove();
+    button.act();
+  };
+  if (button) note.append(" ", el("button", { type: "button", onclick: pressed }, button.words));
+  else setTimeout(() => note.remove(), kind === "bad" ? 9000 : 4500);
   $("toasts").append(note);
-  setTimeout(() => note.remove(), kind === "bad" ? 9000 : 4500);
 }

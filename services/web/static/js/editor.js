@@ -1,6 +1,7 @@
 // The task dialog: new and edit, with one key for each save, and both sides shown when two people edited.
 
 import { newKey, Problem } from "./api.js";
+import { ask } from "./confirm.js";
 import { $, el, icon, toast } from "./dom.js";
 import * as fields from "./fields.js";
 import { moment, reminder, repetition } from "./time.js";
@@ -24,23 +25,20 @@ export class Editor {
   #key = "";
   #sent = "";
   #suspended = false;
-  #shown = "";
-  #leaves = false;
-  #asking = false;
+  // Deleted elsewhere: what is here can be saved as a new task only.
+  #gone = false;
+  // How the fields were when there was nothing to lose; null while the dialog is closed for good.
+  #untouched = null;
+  // Which opening a save belongs to: its answer may come after the next one.
+  #turn = 0;
 
   constructor(api, onSaved) {
     this.#api = api;
     this.#onSaved = onSaved;
     fields.prepare();
     $("editor-close").append(icon("close"));
-    for (const id of ["editor-close", "editor-cancel"]) $(id).addEventListener("click", () => this.#close());
-    $("editor").addEventListener("cancel", (event) => {
-      event.preventDefault();
-      // One that can't be stopped is seen when it has closed.
-      if (event.cancelable) this.#close();
-    });
-    $("editor").addEventListener("close", () => this.#closed());
-    $("editor-anew").addEventListener("click", () => this.#anew());
+    for (const id of ["editor-close", "editor-cancel"]) $(id).addEventListener("click", () => this.#leave());
+    this.#guard($("editor"));
     $("editor-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#save();
@@ -53,59 +51,28 @@ export class Editor {
   open(task = null, known = {}) {
     this.#task = task;
     this.#version = task?.version || 0;
+    this.#gone = false;
+    this.#turn += 1;
     this.#sent = "";
     $("editor-title").textContent = task ? "Edit task" : "New task";
     fields.show(task || known);
-    this.#shown = this.#said();
+    this.#untouched = fields.typed();
+    this.#busy(false);
     this.#fail("");
     this.#showConflict(null);
     if (!$("editor").open) $("editor").showModal();
     $("f-title").focus();
   }
 
-  /** Close, and ask before something that was typed is lost. */
-  async #close() {
-    if (this.#asking) return;
-    if (this.#hasWords() && !(await this.#mayDiscard())) return;
-    this.#shut();
-  }
-
-  async #mayDiscard() {
-    this.#asking = true;
-    const may = await ask("Discard your changes?", "They are not saved.", "Keep editing", "Discard");
-    // The same Escape may close both dialogs, one event after the other.
-    setTimeout(() => (this.#asking = false));
-    return may;
-  }
-
-  #shut() {
-    this.#leaves = true;
-    $("editor").close();
-  }
-
-  /** Of several Escapes in a row a browser lets only the first be stopped, and one closes all that they opened. */
-  #closed() {
-    const forced = !this.#leaves && this.#hasWords();
-    this.#leaves = false;
-    if (forced) {
-      $("editor").showModal();
-      this.#close();
-    } else if ($("confirm").open) $("confirm").close();
-  }
-
-  #hasWords() {
-    return this.#said() !== this.#shown || fields.halfFilled();
-  }
-
-  /** What the fields say. */
-  #said() {
-    return JSON.stringify(fields.read(this.#task || {}));
+  /** Whether closing the dialog would lose what somebody typed. */
+  get unsaved() {
+    return this.#untouched !== null && this.#untouched !== fields.typed();
   }
 
   /** Close because the session ended; what was typed waits for `resume`. */
   suspend() {
     this.#suspended = $("editor").open;
-    if (this.#suspended) this.#shut();
+    $("editor").close();
   }
 
   /** The same user is back. */
@@ -120,6 +87,7 @@ export class Editor {
   /** Keep nothing of what was typed: it was another user's. */
   forget() {
     this.#suspended = false;
+    this.#untouched = null;
     this.#task = null;
     fields.show({});
   }
@@ -129,8 +97,57 @@ export class Editor {
     if (!$("editor").open || this.#task?.id !== task.id || task.version <= this.#version) return;
     // News of the save that is under way, perhaps; if it is another's, the save's answer says so.
     if ($("editor-save").disabled) return;
-    if (task.status === "deleted") this.#gone();
+    if (task.status === "deleted") this.#lost();
     else this.#showConflict(task);
+  }
+
+  /** Every way out of the dialog that is not a button: Escape, a press beside it, a phone's back gesture. */
+  #guard(dialog) {
+    let outside = false;
+    const onBackdrop = (event) => event.target === dialog;
+    dialog.addEventListener("pointerdown", (event) => (outside = onBackdrop(event)));
+    // Text that is selected out over the edge ends in a click there, too.
+    dialog.addEventListener("click", (event) => outside && onBackdrop(event) && this.#leave());
+    const stay = (event) => {
+      if (event.target !== dialog || !this.unsaved) return;
+      event.preventDefault();
+      this.#leave();
+    };
+    dialog.addEventListener("cancel", stay);
+    // A second Escape can't be cancelled as such, but its key can.
+    dialog.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        $("editor-save").click();
+      }
+      if (event.key !== "Escape" || event.isComposing || !this.unsaved) return;
+      event.preventDefault();
+      this.#leave();
+    });
+    dialog.addEventListener("close", () => {
+      if (dialog.open || this.#suspended || !this.unsaved) return;
+      dialog.showModal();
+      this.#leave();
+    });
+  }
+
+  /** Close; what was typed goes only when somebody says so. */
+  async #leave() {
+    if ($("confirm").open) return;
+    if (this.unsaved && !(await this.#mayDiscard())) return;
+    this.#shut();
+  }
+
+  #mayDiscard() {
+    const title = this.#task ? "Discard your changes?" : "Discard this new task?";
+    return ask({ title, words: ["What you entered is not saved."], yes: "Discard", no: "Keep editing" });
+  }
+
+  #shut() {
+    this.#untouched = null;
+    // The save came through while somebody was asked.
+    if ($("confirm").open) $("confirm").close();
+    $("editor").close();
   }
 
   async #save() {
@@ -140,21 +157,31 @@ export class Editor {
       fields.complain(lacking);
       return;
     }
-    const body = this.#task ? fields.difference(this.#task, wanted) : fields.newBody(wanted);
-    if (this.#task && !Object.keys(body).length) {
+    const body = this.#edits ? fields.difference(this.#task, wanted) : fields.newBody(wanted, this.#task?.zone);
+    if (this.#edits && !Object.keys(body).length) {
       this.#shut();
       return;
     }
+    const turn = this.#turn;
+    const here = () => turn === this.#turn && $("editor").open;
+    const words = this.#edits ? "Saved" : this.#gone ? "Saved as a new task" : "Added";
     this.#busy(true);
     try {
       const saved = await this.#send(body);
-      this.#shut();
-      this.#onSaved(saved, this.#task ? "Saved" : "Added");
+      if (here()) this.#shut();
+      this.#onSaved(saved, words);
     } catch (error) {
-      await this.#refused(error);
+      if (here()) await this.#refused(error);
+      else if (error.status !== 401) tellFailure(error);
+      // Whoever saved from the bottom of the dialog would not see it.
+      if (!$("editor-error").hidden) $("editor-error").scrollIntoView({ block: "nearest" });
     } finally {
-      this.#busy(false);
+      if (turn === this.#turn) this.#busy(false);
     }
+  }
+
+  get #edits() {
+    return this.#task && !this.#gone;
   }
 
   #send(body) {
@@ -163,7 +190,8 @@ export class Editor {
     if (said !== this.#sent) this.#key = newKey();
     this.#sent = said;
     const options = { body, key: this.#key, version: this.#version };
-    return this.#task ? this.#api.write("PATCH", `/api/tasks/${this.#task.id}`, options) : this.#api.write("POST", "/api/tasks", options);
+    if (this.#edits) return this.#api.write("PATCH", `/api/tasks/${this.#task.id}`, options);
+    return this.#api.write("POST", "/api/tasks", { body, key: this.#key });
   }
 
   async #refused(error) {
@@ -171,7 +199,7 @@ export class Editor {
       await this.#conflict();
       return;
     }
-    if (error instanceof Problem && error.status === 404) this.#gone();
+    if (error instanceof Problem && error.status === 404) this.#lost();
     else if (error.fields?.length) {
       const homeless = fields.complain(error.fields);
       this.#fail(homeless.map(({ field, message }) => `${field}: ${message}`).join("; "));
@@ -183,22 +211,16 @@ export class Editor {
       this.#showConflict(await this.#api.get(`/api/tasks/${this.#task.id}`));
       $("conflict").focus();
     } catch (error) {
-      if (error.status === 404) this.#gone();
+      if (error.status === 404) this.#lost();
       else this.#fail(error.message);
     }
   }
 
-  #gone() {
+  #lost() {
+    this.#gone = true;
     this.#showConflict(null);
-    this.#fail("This task was deleted elsewhere.");
-    $("editor-anew").hidden = false;
-  }
-
-  /** What was typed for a task that is gone becomes a task of its own. */
-  #anew() {
-    const said = fields.read(this.#task);
-    this.open(null, { ...this.#task, ...said });
-    this.#save();
+    this.#busy(false);
+    this.#fail("This task was deleted elsewhere. What you see here can be saved as a new one.");
   }
 
   #showConflict(theirs) {
@@ -228,31 +250,13 @@ export class Editor {
   #fail(words) {
     $("editor-error").textContent = words;
     $("editor-error").hidden = !words;
-    $("editor-anew").hidden = true;
   }
 
   #busy(busy) {
     $("editor-save").disabled = busy;
-    $("editor-save").textContent = busy ? "Saving…" : "Save";
+    $("editor-save").textContent = busy ? "Saving…" : this.#gone ? "Save as a new task" : "Save";
     if (busy) this.#fail("");
   }
-}
-
-/** Ask before a task is deleted. */
-export function confirmDelete(task) {
-  const repeats = task.recurrence_rule && task.status === "open" ? " It repeats: its series ends with it." : "";
-  return ask("Delete this task?", `“${task.title}” will be gone.${repeats}`, "Keep it", "Delete");
-}
-
-/** Whether somebody says yes; what is there stays where they say no, or nothing. */
-function ask(title, words, no, yes) {
-  for (const [id, text] of Object.entries({ title, words, no, yes })) $(`confirm-${id}`).textContent = text;
-  const dialog = $("confirm");
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((answer) => {
-    dialog.addEventListener("close", () => answer(dialog.returnValue === "yes"), { once: true });
-  });
 }
 
 /** Say what went wrong with a write that has no dialog. */

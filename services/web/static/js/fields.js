@@ -6,9 +6,24 @@ import { DAYS, LONG_DAYS, SHORT_DAYS, fromField, reminder, toField, zone } from 
 const REMINDERS = ["PT0S", "PT10M", "PT30M", "PT1H", "PT3H", "P1D", "P2D", "P7D"];
 const UNITS = { daily: "days", weekly: "weeks", monthly: "months" };
 const MOST_TAGS = 20;
+const LONGEST_TITLE = 200;
+const LONGEST_DESCRIPTION = 10000;
+// Where in the dialog a part of a field is.
+const PARTS = {
+  "recurrence_rule.interval": "f-interval",
+  "recurrence_rule.day_of_month": "f-monthday",
+  "recurrence_rule.until": "f-until",
+  "recurrence_rule.count": "f-count",
+};
 const TOO_MANY_TAGS = `A task has at most ${MOST_TAGS} tags.`;
 
+// Alone they show nothing; the service refuses the same.
+const SEEN = /[^\p{Z}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/u;
+
 let tags = [];
+
+/** A line without the blanks around it, or "" where nothing of it can be seen; a tab out of a spreadsheet is a blank. */
+export const line = (text) => (SEEN.test(text) ? text.replace(/\p{Cc}+/gu, " ").trim() : "");
 
 /** Prepare what the page's file can't hold: weekdays in the user's language, reminders in words. */
 export function prepare() {
@@ -20,12 +35,15 @@ export function prepare() {
   $("f-tag").addEventListener("input", () => $("f-tag").value.includes(",") && addTags());
   $("f-tag").addEventListener("blur", addTags);
   for (const id of ["f-due", "f-frequency", "repeat"]) $(id).addEventListener("input", settle);
+  // Before the field's own listener, which may complain again.
+  $("editor-form").addEventListener("input", (event) => appease(event.target), { capture: true });
 }
 
 /** Show a task, or an empty one. */
 export function show(task) {
   $("f-title").value = task.title || "";
   $("f-description").value = task.description || "";
+  $("f-description").dataset.shown = $("f-description").value;
   $("f-due").value = task.due_date ? toField(task.due_date) : "";
   $("f-due").dataset.shown = $("f-due").value;
   $("f-priority").value = task.priority || "medium";
@@ -40,14 +58,20 @@ export function show(task) {
   complain([]);
 }
 
-/** What the fields say, as the API takes it; the due date stays as it was while nobody touched it. */
+/** Everything that somebody chose or typed, half a date and half a tag too; for comparing only. */
+export function typed() {
+  const controls = [...$("editor-form").querySelectorAll("input, select, textarea")];
+  return JSON.stringify([tags, ...controls.map((field) => [field.value, field.checked, field.validity.badInput])]);
+}
+
+/** What the fields say, as the API takes it; what a field can't show to the second, or the line's end, stays while untouched. */
 export function read(task) {
   addTags();
   const touched = $("f-due").value !== $("f-due").dataset.shown;
   const due = touched ? fromField($("f-due").value) : task.due_date || null;
   return {
-    title: $("f-title").value.trim(),
-    description: $("f-description").value,
+    title: line($("f-title").value),
+    description: $("f-description").value === $("f-description").dataset.shown ? task.description || "" : $("f-description").value,
     priority: $("f-priority").value,
     tags: [...tags],
     due_date: due,
@@ -59,24 +83,23 @@ export function read(task) {
 /** What the service could not miss, because it would read like an empty field: half a date, an end without a day. */
 export function lacking() {
   const due = $("f-due");
+  const title = [...line($("f-title").value)].length;
+  const description = [...$("f-description").value].length;
   const repeats = due.value && $("f-frequency").value;
   const odd = (id) => !$(id).validity.valid;
   const missing = (id) => odd(id) || !$(id).value;
   const found = [
-    [!$("f-title").value.trim(), "title", "A task needs a title."],
-    [odd("f-due"), "due_date", "It needs a day and a time."],
+    [!title, "title", "A task needs a title."],
+    [title > LONGEST_TITLE, "title", `A title has at most ${LONGEST_TITLE} characters; this one has ${title}.`],
+    [description > LONGEST_DESCRIPTION, "description", `A description has at most ${LONGEST_DESCRIPTION} characters; this one has ${description}.`],
+    [odd("f-due"), "due_date", due.validity.rangeOverflow ? "The year must be before 9000." : "It needs a day and a time."],
     [$("f-tag").value.trim(), "tags", TOO_MANY_TAGS],
-    [repeats && missing("f-interval"), "recurrence_rule", "Every how many? A whole number from 1 to 999."],
-    [repeats === "monthly" && odd("f-monthday"), "recurrence_rule", "The day of the month is a whole number from 1 to 31."],
-    [repeats && chosenEnd() === "until" && missing("f-until"), "recurrence_rule", "Until which day?"],
-    [repeats && chosenEnd() === "count" && missing("f-count"), "recurrence_rule", "How many times? A whole number from 1 to 9999."],
+    [repeats && missing("f-interval"), "recurrence_rule.interval", "Every how many? A whole number from 1 to 999."],
+    [repeats === "monthly" && odd("f-monthday"), "recurrence_rule.day_of_month", "The day of the month is a whole number from 1 to 31."],
+    [repeats && chosenEnd() === "until" && missing("f-until"), "recurrence_rule.until", "Until which day?"],
+    [repeats && chosenEnd() === "count" && missing("f-count"), "recurrence_rule.count", "How many times? A whole number from 1 to 9999."],
   ];
   return found.filter(([wrong]) => wrong).map(([, field, message]) => ({ field, message }));
-}
-
-/** Whether a field has something that `read` does not give. */
-export function halfFilled() {
-  return !$("f-due").validity.valid || Boolean($("f-tag").value.trim());
 }
 
 /** The wanted fields that differ from the task. */
@@ -87,21 +110,18 @@ export function difference(task, wanted) {
   );
 }
 
-/** A new task's body. */
-export function newBody(wanted) {
-  return { ...wanted, ...(zone ? { zone } : {}) };
+/** A new task's body; one that takes the place of a deleted task keeps that one's zone. */
+export function newBody(wanted, kept = zone) {
+  return { ...wanted, ...(kept ? { zone: kept } : {}) };
 }
 
 /** Put the service's words beside their fields; gives those that have no field here. */
 export function complain(errors) {
-  for (const field of document.querySelectorAll("#editor [data-field]")) {
-    field.querySelector(".field-error")?.remove();
-    const control = field.querySelector("input, select, textarea");
-    control.removeAttribute("aria-invalid");
-    control.removeAttribute("aria-errormessage");
-  }
+  for (const control of document.querySelectorAll("#editor [aria-invalid]")) appease(control);
   const homeless = errors.filter((error) => !complainAt(error));
   document.querySelector("#editor [aria-invalid]")?.focus();
+  // The field may be the last one that can be seen.
+  document.querySelector("#editor .field-error")?.scrollIntoView({ block: "nearest" });
   return homeless;
 }
 
@@ -109,11 +129,25 @@ function complainAt({ field, message }) {
   const place = document.querySelector(`#editor [data-field="${CSS.escape(field.split(".")[0])}"]`);
   if (!place) return false;
   const id = `error-${field.split(".")[0]}`;
-  const control = place.querySelector("input:not([type=hidden]), select, textarea");
+  if ($(id)) return true;
+  const part = $(PARTS[field]);
+  const control = part?.checkVisibility() ? part : place.querySelector("input, select, textarea");
+  const hint = control.getAttribute("aria-describedby") || "";
+  control.dataset.hint = hint;
   control.setAttribute("aria-invalid", "true");
   control.setAttribute("aria-errormessage", id);
-  if (!place.querySelector(".field-error")) place.append(el("p", { id, class: "field-error" }, sentence(message)));
+  // Not every screen reader reads the former.
+  control.setAttribute("aria-describedby", `${id} ${hint}`.trim());
+  (control.closest(".row, .ends") || place).append(el("p", { id, class: "field-error" }, sentence(message)));
   return true;
+}
+
+/** The complaint about a field is answered. */
+function appease(control) {
+  if (!control.hasAttribute("aria-invalid")) return;
+  $(control.getAttribute("aria-errormessage"))?.remove();
+  for (const name of ["aria-invalid", "aria-errormessage", "aria-describedby"]) control.removeAttribute(name);
+  if (control.dataset.hint) control.setAttribute("aria-describedby", control.dataset.hint);
 }
 
 const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
@@ -189,7 +223,7 @@ function tagKey(event) {
 }
 
 function addTags() {
-  const given = $("f-tag").value.split(",").map((tag) => tag.trim()).filter(Boolean);
+  const given = $("f-tag").value.split(",").map(line).filter(Boolean);
   const wanted = [...new Set([...tags, ...given])];
   // Chips that are there stay: leaving the field by a press on one's button ends here, before the press becomes a click.
   $("f-tags").append(...wanted.slice(tags.length, MOST_TAGS).map(chip));
@@ -205,6 +239,7 @@ function chip(tag) {
   const remove = () => {
     tags = tags.filter((other) => other !== tag);
     drawTags();
+    appease($("f-tag"));
     $("f-tag").focus();
   };
   return el("li", { class: "chip" }, tag, el("button", { type: "button", "aria-label": `Remove tag ${tag}`, onclick: remove }, icon("close")));

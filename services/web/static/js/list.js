@@ -55,7 +55,8 @@ export class List {
   }
 
   draw(page) {
-    const shown = JSON.stringify([page, this.#query.byDue, page.items.map((task) => bucket(task.due_date))]);
+    const { byDue, status, narrowed, contrary } = this.#query;
+    const shown = JSON.stringify([page, byDue, status, narrowed, contrary, page.items.map((task) => bucket(task.due_date))]);
     $("list").setAttribute("aria-busy", "false");
     if (shown !== this.#shown) {
       this.#shown = shown;
@@ -143,7 +144,7 @@ export class List {
   #empty(page) {
     if (page.total > 0) return el("p", { class: "empty" }, "Nothing on this page any more.");
     const [words, more] = this.#query.narrowed
-      ? ["No task fits.", "Try fewer words or filters."]
+      ? ["No task fits.", this.#query.contrary ? "Due from is later than due until." : "Try fewer words or filters."]
       : { open: ["All done.", "Nothing is open. Enjoy it, or add what comes next."], completed: ["Nothing done yet.", "What you complete is kept here."] }[
           this.#query.status
         ] || ["No tasks yet.", "Write the first one above."];
@@ -173,7 +174,8 @@ function say(words) {
 function focused() {
   const active = document.activeElement;
   const row = active?.closest("#list li[data-id]");
-  if (!row) return null;
+  // The button of an empty list goes with it.
+  if (!row) return active?.closest("#list") ? { id: "", act: "open", at: 0 } : null;
   const rows = [...document.querySelectorAll("#list li[data-id]")];
   return { id: row.dataset.id, act: active.dataset.act, at: rows.indexOf(row) };
 }

@@ -2,8 +2,10 @@
 
 import { Api, newKey } from "./api.js";
 import { Auth } from "./auth.js";
+import { confirmDelete } from "./confirm.js";
 import { $, debounced, icon, toast } from "./dom.js";
-import { confirmDelete, Editor, tellFailure } from "./editor.js";
+import { Editor, tellFailure } from "./editor.js";
+import { line } from "./fields.js";
 import { List } from "./list.js";
 import { Live } from "./live.js";
 import { Query } from "./query.js";
@@ -150,7 +152,7 @@ async function openAsked() {
   try {
     editor.open(await api.get(`/api/tasks/${encodeURIComponent(id)}`));
   } catch (error) {
-    toast(error.status === 404 ? "This task is not among yours any more." : error.message, "bad");
+    toast([404, 422].includes(error.status) ? "This task is not among yours any more." : error.message, "bad");
   }
 }
 
@@ -187,6 +189,7 @@ function forget() {
   query.forget();
   editor.forget();
   $("quick-title").value = "";
+  $("toasts").replaceChildren();
   doubtful = { title: "", key: "" };
 }
 
@@ -198,14 +201,19 @@ function watchExpiry() {
 session.onChange(() => {
   if (!session.token) leave();
   else if (!user) enter();
-  else if (session.user !== user) location.reload();
+  else if (session.user !== user) {
+    editor.forget();
+    location.reload();
+  }
   else live.renew();
 });
 
 for (const id of ["editor", "confirm"]) $(id).addEventListener("close", () => list.refocus());
 $("logout").addEventListener("click", () => session.end());
 $("account-button").append(icon("user"));
+addEventListener("beforeunload", (event) => editor.unsaved && event.preventDefault());
 document.addEventListener("click", (event) => event.target.closest("#account") || ($("account").open = false));
+$("account").addEventListener("focusout", (event) => event.relatedTarget && !event.currentTarget.contains(event.relatedTarget) && ($("account").open = false));
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && $("account").open) {
     $("account").open = false;
@@ -224,21 +232,28 @@ function focusOn(event, id) {
 $("quick").addEventListener("submit", async (event) => {
   event.preventDefault();
   const field = $("quick-title");
-  const title = field.value.trim();
+  const title = line(field.value);
   if (!title) return;
   field.value = "";
   if (title !== doubtful.title) doubtful = { title, key: newKey() };
-  const { key } = doubtful;
+  await add(title, doubtful.key);
+});
+
+async function add(title, key) {
+  const field = $("quick-title");
   try {
     await api.write("POST", "/api/tasks", { key, body: { title, ...(zone ? { zone } : {}) } });
     if (doubtful.key === key) doubtful = { title: "", key: "" };
     toast(`Added: ${title}`);
   } catch (error) {
-    field.value = field.value || title;
+    // The next words may stand there already.
+    if (!field.value) field.value = title;
+    else if (field.value !== title) toast(`Not added: ${title}`, "bad", { words: "Add again", act: () => add(title, key) });
     tellFailure(error);
   }
   written();
-});
+}
+
 $("quick-details").addEventListener("click", () => editor.open(null, { title: $("quick-title").value.trim() }));
 
 const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -1,6 +1,7 @@
 // What the list shows: search, filters, order and page, kept in the address so that a reload shows the same.
 
 import { $, debounced, el } from "./dom.js";
+import { line } from "./fields.js";
 import { dayField, dayStart } from "./time.js";
 
 export const PAGE = 25;
@@ -52,13 +53,18 @@ export class Query {
 
   get tags() {
     // In quotes a tag may hold a comma.
-    const given = [...$("filter-tags").value.matchAll(/"([^"]*)"|[^,]+/g)].map(([all, quoted]) => (quoted ?? all).trim());
+    const given = [...$("filter-tags").value.matchAll(/"([^"]*)"|[^,]+/g)].map(([all, quoted]) => line(quoted ?? all));
     return [...new Set(given.filter(Boolean))].slice(0, 20);
   }
 
   /** Whether anything but the status narrows the list. */
   get narrowed() {
     return Boolean($("q").value.trim() || this.#active());
+  }
+
+  /** Whether no due date can fit. */
+  get contrary() {
+    return Boolean($("filter-to").value) && $("filter-from").value > $("filter-to").value;
   }
 
   /** Whether the list is in the order of due dates, so that headings make sense. */
