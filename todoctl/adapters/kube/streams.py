@@ -7,27 +7,27 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import urlencode
 
 from todoctl.adapters.kube.access import Access
-from todoctl.adapters.kube.answers import KubeError, check, unreachable
-from todoctl.adapters.kube.api import CONNECT_SECONDS
+from todoctl.adapters.kube.answers import KubeError
 from todoctl.adapters.kube.kinds import PODS
+from todoctl.adapters.kube.websocket import opened
 from todoctl.core.ports import LOOPBACK
 from todoctl.errors import TodoctlError
 
-_PROTOCOL = "v4.channel.k8s.io"  # every frame begins with the number of its channel
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
 _DATA, _ERROR = 0, 1
 _CHUNK = 64 * 1024  # bytes read at once
+_ACCEPT_AGAIN_SECONDS = 1.0  # as asyncio's own server
 
 T = TypeVar("T")
 Dialled = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Streams:
         self._thread = threading.Thread(target=self._loop.run_forever, name="kubernetes streams", daemon=True)
         self._thread.start()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._listening: list[socket.socket] = []
         self.complaints: list[str] = []
 
     def __enter__(self) -> Self:
@@ -101,9 +102,7 @@ class Streams:
         """A port of this machine whose connections are joined with what `dial` gives."""
         return self.call(self._serve(lambda reader, writer: self._join(dial, reader, writer), port))
 
-    def listen(
-        self, handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
-    ) -> Coroutine[Any, Any, int]:
+    def listen(self, handle: Handle) -> Coroutine[Any, Any, int]:
         """A port of this machine whose connections `handle` gets; to be awaited in the thread of the streams."""
         return self._serve(handle, 0)
 
@@ -118,7 +117,7 @@ class Streams:
         """Carry bytes between a socket and a pod's port until one of them ends."""
         reader, writer = await asyncio.open_connection(sock=end)
         try:
-            async with self._opened(path, [("ports", str(target.port))]) as link:
+            async with opened(self._access, path, [("ports", str(target.port))]) as link:
                 await _first(_up(reader, link), self._down(link, writer))
         except TodoctlError as error:
             self.complaints.append(error.message)
@@ -146,7 +145,7 @@ class Streams:
             ("stderr", "true"),
         ]
         said: dict[int, bytearray] = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
-        async with self._opened(PODS.path(namespace, pod, "exec"), query) as link:
+        async with opened(self._access, PODS.path(namespace, pod, "exec"), query) as link:
             async for frame in link:
                 said.setdefault(frame[0], bytearray()).extend(frame[1:])
         status = json.loads(said[_STATUS] or b"{}")
@@ -156,45 +155,32 @@ class Streams:
             raise KubeError(f"{argv[0]} in {namespace}/{pod}: {reason}", status=0, detail=tuple(lines))
         return bytes(said[_STDOUT])
 
-    @asynccontextmanager
-    async def _opened(self, path: str, query: list[tuple[str, str]]) -> AsyncIterator[Any]:
-        from websockets.asyncio.client import connect
-        from websockets.exceptions import InvalidStatus, WebSocketException
-        from websockets.typing import Subprotocol
+    async def _serve(self, handle: Handle, port: int) -> int:
+        listening = socket.create_server((LOOPBACK, port))
+        listening.setblocking(False)
+        self._listening.append(listening)
+        self._watch(listening, handle)
+        return int(listening.getsockname()[1])
 
-        access = self._access
-        address = access.server.replace("http", "ws", 1) + f"{path}?{urlencode(query)}"
-        try:
-            link = await connect(
-                address,
-                subprotocols=[Subprotocol(_PROTOCOL)],
-                additional_headers=await asyncio.to_thread(access.headers),
-                compression=None,
-                proxy=access.proxy,
-                open_timeout=CONNECT_SECONDS,
-                ping_interval=None,
-                max_size=None,
-                **_tls(access),
-            )
-        except InvalidStatus as error:
-            check(access, error.response.status_code, bytes(error.response.body or b"").decode(errors="replace"))
-            raise
-        except (WebSocketException, OSError, TimeoutError) as error:
-            raise unreachable(access, error) from error
-        try:
-            yield link
-        finally:
-            await link.close()
+    def _take(self, listening: socket.socket, handle: Handle) -> None:
+        """Take a connection that waits.
 
-    async def _serve(
-        self, handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]], port: int
-    ) -> int:
-        # The port is listened on from now on; the task only holds it.
-        server = await asyncio.start_server(
-            lambda reader, writer: self._keep(handle(reader, writer), writer), LOOPBACK, port
-        )
-        self._keep(_held(server))
-        return int(server.sockets[0].getsockname()[1])
+        asyncio's own server loses what it has just taken when it is closed at that step (its `_attach` fails then).
+        """
+        try:
+            end, _ = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptor is left: the rest waits until one is
+            self.complaints.append(str(error))
+            self._loop.remove_reader(listening)
+            self._loop.call_later(_ACCEPT_AGAIN_SECONDS, self._watch, listening, handle)
+            return
+        self._keep(_handled(handle, end), end)
+
+    def _watch(self, listening: socket.socket, handle: Handle) -> None:
+        if listening in self._listening:
+            self._loop.add_reader(listening, self._take, listening, handle)
 
     async def _join(
         self,
@@ -212,7 +198,7 @@ class Streams:
         finally:
             await _closed(*open_ends)
 
-    def _keep(self, work: Coroutine[Any, Any, None], end: socket.socket | asyncio.StreamWriter | None = None) -> None:
+    def _keep(self, work: Coroutine[Any, Any, None], end: socket.socket) -> None:
         """Run beside everything else, until it is done or all ends; `end` is closed then.
 
         Work that is cancelled before its first step never gets to close what it was given.
@@ -220,8 +206,7 @@ class Streams:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if end is not None:
-            task.add_done_callback(lambda _: end.close())
+        task.add_done_callback(lambda _: end.close())
 
     async def _called(self, work: Coroutine[Any, Any, T]) -> T:
         """The work of another thread, which does not wait for ever when all ends."""
@@ -233,8 +218,11 @@ class Streams:
             self._tasks.discard(task)
 
     async def _end(self) -> None:
-        # A connection that was just taken is a task of asyncio's own, and one of ours a step later: only ours may be
-        # cancelled, and all are waited for.
+        while self._listening:
+            listening = self._listening.pop()
+            self._loop.remove_reader(listening)
+            listening.close()
+        # What our tasks wait for is theirs to cancel: only ours are cancelled, and all are waited for.
         me = asyncio.current_task()
         while others := asyncio.all_tasks() - {me}:
             for task in others & self._tasks:
@@ -243,15 +231,12 @@ class Streams:
             await asyncio.sleep(0)
 
 
-def _tls(access: Access) -> dict[str, Any]:
-    if access.tls is None:
-        return {}
-    return {"ssl": access.tls} | ({"server_hostname": access.server_name} if access.server_name else {})
-
-
-async def _held(server: asyncio.Server) -> None:
-    async with server:
-        await asyncio.Event().wait()
+async def _handled(handle: Handle, end: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=end)
+    try:
+        await handle(reader, writer)
+    finally:
+        await _closed(writer)
 
 
 async def _up(reader: asyncio.StreamReader, link: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -106,15 +108,30 @@ def test_a_port_that_is_taken(reach: Reach) -> None:
             reach.service("postgresql", at=port)
 
 
-def test_a_connection_that_was_just_taken_is_closed_with_the_rest(cluster: FakeCluster) -> None:
-    """At whatever step of its taking everything ends: an open end would be told by the other side, which reads its end."""
-    for _ in range(40):
-        with Streams(Access("test", "http://127.0.0.1:1")) as streams:
-            host, _, port = Reach(cluster.kube, streams).service("postgresql").partition(":")
-            waiting = [socket.create_connection((host, int(port)), timeout=5) for _ in range(3)]
-        for connection in waiting:
-            with connection:
-                assert _is_over(connection)
+@pytest.mark.parametrize("step", range(8))
+def test_a_connection_that_is_just_taken_is_closed_with_the_rest(cluster: FakeCluster, step: int) -> None:
+    """At whatever step of the loop it comes while all ends: its other side would wait for ever."""
+    streams = Streams(Access("test", "http://127.0.0.1:1"))
+    host, _, port = Reach(cluster.kube, streams).service("postgresql").partition(":")
+    waiting: list[socket.socket] = []
+    ended = threading.Event()
+
+    def go(now: int) -> None:
+        if now == 2:
+            streams._loop.create_task(streams._end()).add_done_callback(lambda _: ended.set())
+        if now == step:
+            with suppress(ConnectionRefusedError):  # nothing listens any more
+                waiting.extend(socket.create_connection((host, int(port)), timeout=5) for _ in range(3))
+        if now < 8:
+            streams._loop.call_soon(go, now + 1)
+
+    streams._loop.call_soon_threadsafe(go, 0)
+    assert ended.wait(5)
+    streams.close()
+    assert len(waiting) == 3 or step > 2
+    for connection in waiting:
+        with connection:
+            assert _is_over(connection)
 
 
 def _is_over(connection: socket.socket) -> bool:
