@@ -10,8 +10,10 @@ import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from services.common.problems import Problem, body_of
+from services.common.queues import LightEvent, LightQueue
 
 # A megabyte of token still reaches our code, which answers 401; nothing of this size is ever kept.
 MAX_HEAD = 2 * 1024 * 1024
@@ -125,3 +127,21 @@ def _message(problem: Problem) -> bytes:
         "connection: close",
     )
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+class LightWebSocketProtocol(WebSocketsSansIOProtocol):
+    """One WebSocket that keeps little while nothing happens, for thousands of them are open."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.queue = LightQueue()  # type: ignore[assignment]
+        self.writable = LightEvent(is_set=True)  # type: ignore[assignment]
+
+    async def send(self, message: Any) -> None:
+        """Send what the application says; once the connection is accepted, its request is forgotten."""
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            self.scope["headers"] = []
+            # The parser holds on to both as long as it lives.
+            self.request.headers.clear()
+            self.response.headers.clear()

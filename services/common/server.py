@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from services.common import listener as listeners
 from services.common import logs
-from services.common.protocol import BoundedProtocol
+from services.common.protocol import BoundedProtocol, LightWebSocketProtocol
 from services.common.settings import ServiceSettings
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -95,7 +95,7 @@ def _collect_less() -> None:
 def make_server(app: FastAPI, settings: ServiceSettings, *, socket_bytes: int = 0) -> uvicorn.Server:
     """The server that `run` runs."""
     config = uvicorn.Config(
-        app,
+        app.state.entrance or app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -107,7 +107,7 @@ def make_server(app: FastAPI, settings: ServiceSettings, *, socket_bytes: int = 
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.graceful_seconds,
         http=BoundedProtocol,
-        ws="websockets-sansio" if socket_bytes else "none",
+        ws=LightWebSocketProtocol if socket_bytes else "none",
         ws_max_size=socket_bytes,
         # Socket.IO has its own pings; compression would cost memory for each connection.
         ws_ping_interval=None,

@@ -71,6 +71,8 @@ def make_app(
     app.state.draining = False
     # Awaited before a stop closes connections; a service that has something to say to them sets it.
     app.state.farewell = None
+    # What the server hands everything to, where that is not the application itself.
+    app.state.entrance = None
     problems.install(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimitMiddleware, limit=body_limit)

@@ -7,6 +7,9 @@ import resource
 import sys
 from datetime import UTC, datetime
 
+import services.sync.server_only  # noqa: F401 - before everything that imports the library
+
+# isort: split
 from prometheus_client import REGISTRY
 
 from services.common.server import run

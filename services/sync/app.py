@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import socketio
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.common.breaker import Clock
 from services.common.consumer import EVENT_BODY_LIMIT, ONE_EVENT, EventMetrics, EventRoute, consumer_check
@@ -31,6 +32,19 @@ from services.sync.sockets import SocketOutlet, Sockets, make_server
 from services.sync.watch import Watch
 from todoctl.core.dead_letters import Origin
 from todoctl.core.events import TASK_UPDATES, TaskUpdateEvent
+
+_PATH = "/socket.io"
+
+
+class _SocketsFirst:
+    """Leads a WebSocket past the layers for requests, each of which would hold memory for as long as it is open."""
+
+    def __init__(self, app: ASGIApp, sockets: ASGIApp) -> None:
+        self._app, self._sockets = app, sockets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_socket = scope["type"] == "websocket" and scope["path"].startswith(f"{_PATH}/")
+        await (self._sockets if is_socket else self._app)(scope, receive, send)
 
 
 def create_app(
@@ -81,7 +95,8 @@ def create_app(
         message_bytes=sync.message_bytes,
         metrics=metrics,
     )
-    app.mount("/socket.io", BodyLimitMiddleware(limited, limit=sync.message_bytes))
+    app.mount(_PATH, BodyLimitMiddleware(limited, limit=sync.message_bytes))
+    app.state.entrance = _SocketsFirst(app, limited)
     return app
 
 

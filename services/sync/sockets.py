@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+import engineio
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from services.common.failures import Unavailable
+from services.common.queues import LightQueue
 from services.common.tokens import MAX_TOKEN, InvalidTokenError, Principal, TokenVerifier
 from services.sync.handlers import Cursor, cursor_of
 from services.sync.metrics import SyncMetrics
@@ -29,9 +31,19 @@ _FLUSH_SECONDS = 0.3
 _FEW = 200
 
 
+class _Transports(engineio.AsyncServer):  # type: ignore[misc]
+    def create_queue(self, *_args: Any, **_options: Any) -> Any:
+        return LightQueue()
+
+
+class _Server(socketio.AsyncServer):  # type: ignore[misc]
+    def _engineio_server_class(self) -> type[engineio.AsyncServer]:
+        return _Transports
+
+
 def make_server(settings: SyncSettings) -> Any:
     """The Socket.IO server, without handlers yet."""
-    return socketio.AsyncServer(
+    return _Server(
         async_mode="asgi",
         cors_allowed_origins=list(settings.origins),
         # Tokens come in the connect message; a cookie has no part in it.
@@ -121,7 +133,9 @@ class Sockets:
         # What was put into the queues goes out before the server closes the transports.
         await asyncio.sleep(_FLUSH_SECONDS if self._rooms.connections else 0)
 
-    async def _connect(self, sid: str, _environ: Any, auth: Any = None) -> None:
+    async def _connect(self, sid: str, environ: Any, auth: Any = None) -> None:
+        # The library keeps the request for as long as the connection lives, and asks it nothing more.
+        environ.clear()
         auth = auth if isinstance(auth, dict) else {}
         cursor = cursor_of(auth.get("cursor"))
         principal = await self._admitted(auth.get("token"))
