@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-import socketio
+import engineio
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -90,7 +90,8 @@ def create_app(
     path, name = "/events/task-updates", "receive_task_updates"
     app.add_api_route(path, route.endpoint, methods=["POST"], dependencies=[guard], name=name, **ONE_EVENT)
     limited = ClientLimits(
-        socketio.ASGIApp(server, socketio_path=None),
+        # Not Socket.IO's own, which does nothing but to pass all on to this.
+        engineio.ASGIApp(server.eio, engineio_path=None),
         per_second=sync.messages_per_second,
         message_bytes=sync.message_bytes,
         metrics=metrics,

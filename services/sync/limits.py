@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
 
 from socketio.packet import Packet
@@ -41,7 +41,7 @@ class ClientLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a connection or a request on, within its limits."""
         if scope["type"] == "websocket":
-            await self._app(scope, self._bounded(receive, send), send)
+            await self._app(scope, _Bounded(self, receive, send), send)
         elif scope["type"] == "http" and scope["method"] == "POST":
             await self._post(scope, receive, send)
         else:
@@ -70,22 +70,15 @@ class ClientLimits:
 
         await self._app(scope, again, send)
 
-    def _bounded(self, receive: Receive, send: Send) -> Receive:
-        key = object()
-
-        async def bounded() -> Message:
-            message = await receive()
-            if message["type"] != "websocket.receive":
-                return message
-            verdict = self._verdict(message, key)
-            if verdict is None:
-                return message
-            code, reason = verdict
-            self._metrics.closed.labels(reason).inc()
-            await send({"type": "websocket.close", "code": code, "reason": reason})
-            return {"type": "websocket.disconnect", "code": code}
-
-        return bounded
+    async def bounded(self, key: object, receive: Receive, send: Send) -> Message:
+        """What comes next by a socket; its end where that is more than it may be."""
+        message = await receive()
+        if message["type"] != "websocket.receive" or (verdict := self._verdict(message, key)) is None:
+            return message
+        code, reason = verdict
+        self._metrics.closed.labels(reason).inc()
+        await send({"type": "websocket.close", "code": code, "reason": reason})
+        return {"type": "websocket.disconnect", "code": code}
 
     def _verdict(self, message: Message, key: object) -> tuple[int, str] | None:
         text = message.get("text")
@@ -97,6 +90,19 @@ class ClientLimits:
         if self._buckets.take(key):
             return 1008, "too_often"
         return None if _is_packet(text, _KINDS) else (1003, "malformed")
+
+
+class _Bounded:
+    """One socket's messages within the limits: an object, for thousands of them are less than closures."""
+
+    __slots__ = ("_key", "_limits", "_receive", "_send")
+
+    def __init__(self, limits: ClientLimits, receive: Receive, send: Send) -> None:
+        self._limits, self._receive, self._send = limits, receive, send
+        self._key = object()  # outlives the socket: what counts its messages forgets it later
+
+    def __call__(self) -> Awaitable[Message]:
+        return self._limits.bounded(self._key, self._receive, self._send)
 
 
 def _is_packet(text: str | bytes, kinds: str) -> bool:
