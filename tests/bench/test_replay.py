@@ -26,7 +26,7 @@ from todoctl.operations.dlq.desk import open_desk
 from todoctl.operations.dlq.planning import PlanRequest, make_plan
 from todoctl.operations.dlq.replaying import Progress, open_plan
 
-LETTERS, ROUNDS = 50_000, 4
+LETTERS, ROUNDS = 150_000, 4
 KINDS = ("permanent", "unknown", "dapr")
 
 
