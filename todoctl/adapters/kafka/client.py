@@ -90,7 +90,7 @@ def administrator(broker: Broker) -> Any:
     with _making:
         if key not in _administrators:
             settings = {**broker.settings, **_ADMINISTRATOR, "error_cb": lambda error: _complain(key, error)}
-            with translated("use the settings for Kafka"):
+            with translated("use the settings for Kafka", hint="todoctl env show"):
                 _administrators[key] = api().AdminClient(settings)
         return _administrators[key]
 
@@ -118,8 +118,8 @@ def _complaint(broker: Broker | None) -> tuple[tuple[str, ...], bool]:
     if error is None:
         return (), False
     is_refused = error.code() in {Code._SSL, Code._AUTHENTICATION}  # noqa: SLF001 - the constants' names
-    # A broker that refuses our certificate ends the connection, and only the text has the alert that it sent before.
-    return (error.str(),), is_refused or "SSL alert" in error.str()
+    # Where a handshake ends with the connection, only the text tells, with the alert that the broker may have sent before.
+    return (error.str(),), is_refused or any(text in error.str() for text in ("SSL alert", "SSL handshake"))
 
 
 @contextmanager
@@ -263,7 +263,7 @@ def failure(
 
 
 @contextmanager
-def translated(what: str, broker: Broker | None = None) -> Iterator[None]:
+def translated(what: str, broker: Broker | None = None, *, hint: str = "todoctl status") -> Iterator[None]:
     """Turns every error of Kafka's client into one KafkaError that says `what` could not be done, where, and why."""
     from concurrent.futures import TimeoutError as FutureTimeoutError
 
@@ -273,17 +273,17 @@ def translated(what: str, broker: Broker | None = None) -> Iterator[None]:
         yield
     except KafkaException as error:
         reason = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
-        raise _failed(
-            f"Kafka: could not {what}: {reason}", broker, is_silent=reach.is_silence(error.args[0])
-        ) from error
+        message, is_silent = f"Kafka: could not {what}: {reason}", reach.is_silence(error.args[0])
+        raise _failed(message, broker, is_silent=is_silent, hint=hint) from error
     except (FutureTimeoutError, TimeoutError) as error:
         message = f"Kafka: could not {what}: no answer in {SECONDS:.0f} s"
-        raise _failed(message, broker, is_silent=True) from error
+        raise _failed(message, broker, is_silent=True, hint=hint) from error
 
 
-def _failed(message: str, broker: Broker | None, *, is_silent: bool) -> KafkaError:
+def _failed(message: str, broker: Broker | None, *, is_silent: bool, hint: str) -> KafkaError:
     detail, is_refused = _complaint(broker)
-    hint = "todoctl env show" if is_refused else "todoctl status"
+    if is_refused:
+        hint = "todoctl env show"
     if broker is None:
         return KafkaError(message, detail=detail, hint=hint)
     if is_silent and not is_refused:
