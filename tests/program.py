@@ -10,7 +10,8 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,23 @@ class Program:
         shown = _all(ours)
         os.close(ours)
         return Ended(process.wait(30), shown, "")
+
+    @contextmanager
+    def asked(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[], int]]]:
+        """The command as it waits for agreement on a terminal, and how to agree."""
+        ours, theirs = pty.openpty()
+        try:
+            with self.start(*arguments, stdin=theirs) as process:
+                assert process.stderr is not None
+                said = ""
+                while not said.endswith("[y/N] "):
+                    more = process.stderr.read(1)
+                    assert more, said
+                    said += more
+                yield process, lambda: os.write(ours, b"y\n")
+        finally:
+            os.close(ours)
+            os.close(theirs)
 
     def _popen(self, command: list[str], **streams: Any) -> subprocess.Popen[str]:
         self.work.mkdir(exist_ok=True)

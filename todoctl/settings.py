@@ -47,7 +47,7 @@ class SecretReference(_Section):
 class KafkaSettings(_Section):
     """How to reach an outside broker."""
 
-    bootstrap: str
+    bootstrap: Annotated[str, Field(pattern=r"^[^\s,/]+(\s*,\s*[^\s,/]+)*$")]  # HOST:PORT, several with commas
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "SASL_SSL"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     username: SecretReference | None = None

@@ -103,7 +103,7 @@ class KafkaServer:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _format(self) -> None:
-        self.port, controller = _free_ports(2)
+        self.port, controller = free_ports(2)
         lines = {
             "process.roles": "broker,controller",
             "node.id": "1",
@@ -172,7 +172,7 @@ def _partitions(broker: Broker, topic: str) -> list[tuple[str, int]]:
         return []
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody has; held together until all are known, so that they differ."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer, admin
 
-from tests.live.broker import KafkaServer, kafka_server
+from tests.live.broker import KafkaServer, free_ports, kafka_server
+from tests.live.kafka_program import for_server
 from tests.program import Ended, Program, until
 from todoctl.adapters.kafka import client
 
@@ -73,9 +73,7 @@ def asking(papers: Path) -> Iterator[tuple[KafkaServer, str]]:
 
 @contextmanager
 def _second_listener(protocol: str, papers: Path, more: dict[str, str]) -> Iterator[tuple[KafkaServer, str]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     settings = {
         "listeners": f"PLAINTEXT://127.0.0.1:{{port}},SECOND://{address},CONTROLLER://127.0.0.1:{{controller}}",
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{{port}},SECOND://{address}",
@@ -193,7 +191,7 @@ def test_what_a_broker_that_is_away_leads_is_named(
     program = _program(tmp_path, own_kafka.address)
     second.end(signal.SIGKILL)
     ended = program.run("-e", "there", "topics", "tail", topic, "--from", "beginning", "-o", "raw")
-    assert (ended.code, ended.out) == (1, ""), ended.err
+    assert (ended.code, ended.out) == (3, ""), ended.err
     away = re.search(rf"leads {topic}/(\d)", ended.err)
     assert away, ended.err
     other = 1 - int(away[1])
@@ -216,3 +214,59 @@ def test_what_a_broker_that_is_away_leads_is_named(
         row for row in program.run("-e", "there", "topics", "list", "-o", "json").json() if row["name"] == topic
     ]
     assert listed["records"] is None
+
+
+@pytest.fixture(scope="module")
+def misled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What a listener of a broker with the chart's topics advertises → where that listener really is."""
+    wrong = {"NOWHERE": "nowhere.invalid:9092", "CLOSED": "127.0.0.1:1"}
+    found = {name: f"127.0.0.1:{port}" for name, port in zip(wrong, free_ports(len(wrong)), strict=True)}
+    right, controller = {"PLAINTEXT": "127.0.0.1:{port}"}, {"CONTROLLER": "127.0.0.1:{controller}"}
+    settings = {
+        "listeners": _listed(right | found | controller),
+        "advertised.listeners": _listed(right | wrong),
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in right | wrong | controller),
+    }
+    with kafka_server(settings) as server:
+        assert for_server(tmp_path_factory.mktemp("misled"), server).inside("topics", "apply").code == 0
+        yield {advertised: found[name] for name, advertised in wrong.items()}
+
+
+def _listed(listeners: dict[str, str]) -> str:
+    return ",".join(f"{name}://{address}" for name, address in listeners.items())
+
+
+@pytest.mark.parametrize(
+    ("advertised", "why"),
+    [("nowhere.invalid:9092", "this machine does not know the name"), ("127.0.0.1:1", "the connection is refused")],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("topics", "list"),
+        ("topics", "describe", "task-events"),
+        ("topics", "lag"),
+        ("topics", "tail", "task-events"),
+        ("topics", "tail", "task-events", "--from", "beginning", "-o", "raw"),
+        ("topics", "produce", "task-events", "--raw", "hello"),
+        ("groups", "list"),
+        ("groups", "reset", "audit", "--topic", "task-events", "--to", "end"),
+        ("dlq", "list"),
+        ("dlq", "plan"),
+    ],
+    ids=" ".join,
+)
+def test_an_advertised_address_that_cannot_be_reached_is_named(
+    misled: dict[str, str], tmp_path: Path, command: tuple[str, ...], advertised: str, why: str
+) -> None:
+    """Who was asked answered; who that was told of can't be reached. Both are named, with the setting to look at."""
+    program = _program(tmp_path, misled[advertised])
+    (program.work / "hello").write_text("hello")
+    ended = program.inside("-e", "there", *command)
+    assert (ended.code, ended.out) == (3, ""), ended
+    assert (
+        f"{misled[advertised]} answered, but broker 1, which advertises {advertised}, can't be reached: {why}"
+        in ended.err
+    )
+    assert "advertised.listeners" in ended.err
+    assert "todoctl -e there env show" in ended.err

@@ -231,9 +231,9 @@ def test_what_is_not_there_is_said(todoctl: Program) -> None:
 
 
 def test_an_unreachable_broker_ends_soon_and_is_named(tmp_path: Path) -> None:
-    """Nobody listens there: exit 1, with the address."""
+    """Nobody listens there: exit 3, with the address."""
     ended = program(tmp_path, "127.0.0.1:1").inside("topics", "tail", "any")
-    assert (ended.code, "127.0.0.1:1" in ended.err) == (1, True), ended.err
+    assert (ended.code, "127.0.0.1:1" in ended.err) == (3, True), ended.err
 
 
 def test_a_broker_that_dies_while_followed_ends_the_reading(own_kafka: KafkaServer, tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_broker_that_dies_while_followed_ends_the_reading(own_kafka: KafkaServ
     own_kafka.end(signal.SIGKILL)
     until(lambda: process.poll() is not None, "the end of the reading", 90)
     _, err = process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 3
     assert own_kafka.address in err
     assert token(err)
 

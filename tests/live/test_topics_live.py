@@ -18,6 +18,10 @@ from tests.live.broker import KafkaServer, kafka_server
 from tests.live.kafka_program import for_server
 from tests.program import Ended, Program, until
 from todoctl.adapters.kafka import groups, topics
+from todoctl.adapters.kafka.client import administrator
+from todoctl.core.positions import Position
+from todoctl.errors import RefusedError
+from todoctl.operations.kafka import reset
 from todoctl.operations.kafka.produce import OPERATOR_HEADER
 
 EVENT: dict[str, Any] = {
@@ -173,10 +177,56 @@ def test_a_group_is_moved_when_nobody_reads(agreed: KafkaServer, todoctl: Progra
     assert todoctl.inside("groups", "reset", "nobody", "--topic", other, "--to", "end", "--yes").code == 1
 
 
+def test_a_group_that_moved_since_its_plan_is_left_alone(agreed: KafkaServer, todoctl: Program) -> None:
+    """What was agreed to was said of where the group stood: commits of a consumer that came and went refuse it."""
+    topic = agreed.topic("moving", count=2)
+    name = f"g-{topic}"
+    append(agreed, topic, 5)
+    groups.commit(agreed.client, name, {(topic, 0): 5, (topic, 1): 0})
+    with todoctl.asked("groups", "reset", name, "--topic", topic, "--to", "beginning") as (process, agree):
+        groups.commit(agreed.client, name, {(topic, 0): 3})
+        agree()
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, "reads 5 records again" in out) == (8, True), err
+    assert f"{topic}/0: at 5 in the plan, at 3 now" in err
+    assert f"{topic}/1" not in err
+    assert groups.committed(agreed.client, name, [(topic, 0), (topic, 1)]) == {(topic, 0): 3, (topic, 1): 0}
+
+
+def test_a_member_that_joined_since_the_plan_is_named(agreed: KafkaServer, todoctl: Program) -> None:
+    """Also one that has committed nothing yet."""
+    topic = agreed.topic("joined")
+    name = f"g-{topic}"
+    append(agreed, topic, 5)
+    groups.commit(agreed.client, name, {(topic, 0): 5})
+    reset = ("groups", "reset", name, "--topic", topic, "--to", "beginning")
+    with todoctl.asked(*reset) as (process, agree), member(agreed, name, topic, read=0):
+        agree()
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, "test-member at 127.0.0.1" in err) == (8, True), err
+    assert groups.committed(agreed.client, name, [(topic, 0)]) == {(topic, 0): 5}
+
+
+def test_a_topic_that_was_made_anew_since_the_plan_is_not_taken_for_the_old_one(agreed: KafkaServer) -> None:
+    """The group never committed on either, and the offset of the plan is behind the end of the new one."""
+    topic, name = agreed.topic("remade"), "g-remade"
+    groups.commit(agreed.client, name, {(agreed.topic("other"), 0): 0})
+    append(agreed, topic, 5)
+    moves = reset.plan(agreed.client, name, [topic], Position("end", 0))
+    admin = administrator(agreed.client)
+    for future in admin.delete_topics([topic], operation_timeout=30).values():
+        future.result(60)
+    until(lambda: not topics.ids(agreed.client, [topic]), f"{topic} is gone", 60)
+    topics.create(agreed.client, [topics.TopicSpec(topic, 1, 1, {})])
+    until(lambda: topics.ids(agreed.client, [topic]), f"{topic} is there", 60)
+    with pytest.raises(RefusedError, match="no longer fits") as refused:
+        reset.execute(agreed.client, name, moves)
+    assert refused.value.detail == (f"{topic}/0: was to 5, and has the offsets 0 to 0 now",)
+    assert groups.committed(agreed.client, name, [(topic, 0)]) == {(topic, 0): None}
+
+
 def test_the_broker_itself_refuses_a_move_under_a_member(agreed: KafkaServer) -> None:
     """A member that connects between the plan and the commit is safe, too."""
-    from todoctl.errors import RefusedError
-
     topic = agreed.topic("raced")
     append(agreed, topic, 1)
     with member(agreed, f"g-{topic}", topic, read=1), pytest.raises(RefusedError, match=r"members of .* are connected"):

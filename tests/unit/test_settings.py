@@ -175,6 +175,21 @@ def test_all_mistakes_are_named_at_once(machine: Path) -> None:
 KAFKA = '[environments.there]\nkind = "kubernetes"\n[environments.there.kafka]\nbootstrap = "broker:9092"\n'
 
 
+@pytest.mark.parametrize("address", ["", " ", ",", "http://broker:9092/", "broker:9092,", "a b"])
+def test_what_is_no_address_of_a_broker_is_refused(machine: Path, address: str) -> None:
+    """An empty one ended in a traceback, and a URL in a time-out."""
+    (line,) = mistakes(machine, KAFKA.replace("broker:9092", address))
+    assert line.startswith("line 4: environments.there.kafka.bootstrap: ")
+
+
+@pytest.mark.parametrize("address", ["broker", "broker:9092", "a:1, b:2 ,[::1]:3"])
+def test_addresses_of_brokers_are_taken_as_they_are(machine: Path, address: str) -> None:
+    """One or several, with or without a port."""
+    found = read(machine, KAFKA.replace("broker:9092", address), TODOCTL_ENVIRONMENT="there").environment.kafka
+    assert found is not None
+    assert found.bootstrap == address
+
+
 @pytest.mark.parametrize(
     "reference", ['{ env = "PASSWORD" }', '{ file = "/run/pw" }', '{ kubernetes = "kafka/password" }']
 )

@@ -11,7 +11,8 @@ from importlib import import_module
 from threading import Lock
 from typing import Any
 
-from todoctl.errors import TodoctlError
+from todoctl.adapters.kafka import reach
+from todoctl.errors import TodoctlError, UnhealthyError
 
 SECONDS = 5.0  # how long an answer may take
 
@@ -20,6 +21,10 @@ Place = tuple[str, int]  # a topic and one of its partitions
 
 class KafkaError(TodoctlError):
     """The broker refused or could not be reached."""
+
+
+class UnreachableError(KafkaError, UnhealthyError):
+    """Nobody answered, or a broker can't be reached where it says that it is."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def administrator(broker: Broker) -> Any:
     with _making:
         if key not in _administrators:
             settings = {**broker.settings, **_ADMINISTRATOR, "error_cb": lambda error: _complain(key, error)}
-            with translated("use the settings for Kafka"):
+            with translated("use the settings for Kafka", hint="todoctl env show"):
                 _administrators[key] = api().AdminClient(settings)
         return _administrators[key]
 
@@ -102,8 +107,8 @@ def _complain(key: tuple[tuple[str, str], ...], error: Any) -> None:
         _complaints[key] = error
 
 
-def _complaint(broker: Broker | None) -> tuple[tuple[str, ...], str]:
-    """Why a broker could not be reached, as far as its administrator was told, and where to look next."""
+def _complaint(broker: Broker | None) -> tuple[tuple[str, ...], bool]:
+    """Why a broker could not be reached, as far as its administrator was told, and whether it was we whom it refused."""
     from confluent_kafka import KafkaError as Code
 
     key = _key(broker) if broker else ()
@@ -111,9 +116,10 @@ def _complaint(broker: Broker | None) -> tuple[tuple[str, ...], str]:
         admin.poll(0)  # what it was told is handed over here
     error = _complaints.get(key)
     if error is None:
-        return (), "todoctl status"
+        return (), False
     is_refused = error.code() in {Code._SSL, Code._AUTHENTICATION}  # noqa: SLF001 - the constants' names
-    return (error.str(),), "todoctl env show" if is_refused else "todoctl status"
+    # Where a handshake ends with the connection, only the text tells, with the alert that the broker may have sent before.
+    return (error.str(),), is_refused or any(text in error.str() for text in ("SSL alert", "SSL handshake"))
 
 
 @contextmanager
@@ -193,11 +199,7 @@ def offsets(
             f"{leader} leads {', '.join(f'{topic}/{number}' for topic, number in sorted(places))}: {failed[places[0]][0]}"
             for leader, places in leaders(broker, failed).items()
         ]
-        raise KafkaError(
-            f"Kafka: no offsets of {len(failed)} of {len(wanted)} partitions",
-            detail=tuple(lines),
-            hint="todoctl status",
-        )
+        raise failure(broker, f"Kafka: no offsets of {len(failed)} of {len(wanted)} partitions", tuple(lines))
     return found
 
 
@@ -246,21 +248,44 @@ def _passing() -> set[int]:
     }
 
 
+def failure(
+    broker: Broker, message: str, detail: tuple[str, ...] = (), hint: str = "todoctl status"
+) -> UnreachableError:
+    """The error that nobody answered; it names the brokers that can't be reached where they say that they are."""
+    away = reach.unreachable(reach.advertised({**broker.settings, **_ADMINISTRATOR}))
+    if not away:
+        return UnreachableError(f"{message} (asked {broker.addresses})", detail=detail, hint=hint)
+    return UnreachableError(
+        f"{message}; {broker.addresses} answered, but {away[0]}",
+        detail=(*away[1:], *detail),
+        hint="start that broker, or give it advertised.listeners that hold here, too; what is asked first: todoctl env show",
+    )
+
+
 @contextmanager
-def translated(what: str, broker: Broker | None = None) -> Iterator[None]:
+def translated(what: str, broker: Broker | None = None, *, hint: str = "todoctl status") -> Iterator[None]:
     """Turns every error of Kafka's client into one KafkaError that says `what` could not be done, where, and why."""
     from concurrent.futures import TimeoutError as FutureTimeoutError
 
     from confluent_kafka import KafkaException
 
-    asked = f" (asked {broker.addresses})" if broker else ""
     try:
         yield
     except KafkaException as error:
         reason = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
-        detail, hint = _complaint(broker)
-        raise KafkaError(f"Kafka: could not {what}: {reason}{asked}", detail=detail, hint=hint) from error
+        message, is_silent = f"Kafka: could not {what}: {reason}", reach.is_silence(error.args[0])
+        raise _failed(message, broker, is_silent=is_silent, hint=hint) from error
     except (FutureTimeoutError, TimeoutError) as error:
-        detail, hint = _complaint(broker)
-        message = f"Kafka: could not {what}: no answer in {SECONDS:.0f} s{asked}"
-        raise KafkaError(message, detail=detail, hint=hint) from error
+        message = f"Kafka: could not {what}: no answer in {SECONDS:.0f} s"
+        raise _failed(message, broker, is_silent=True, hint=hint) from error
+
+
+def _failed(message: str, broker: Broker | None, *, is_silent: bool, hint: str) -> KafkaError:
+    detail, is_refused = _complaint(broker)
+    if is_refused:
+        hint = "todoctl env show"
+    if broker is None:
+        return KafkaError(message, detail=detail, hint=hint)
+    if is_silent and not is_refused:
+        return failure(broker, message, detail)
+    return KafkaError(f"{message} (asked {broker.addresses})", detail=detail, hint=hint)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from todoctl.adapters.kafka.client import Broker, KafkaError, translated
+from todoctl.adapters.kafka import reach
+from todoctl.adapters.kafka.client import Broker, KafkaError, failure, translated
 from todoctl.errors import PartialError
 
 _SETTINGS = {
@@ -67,12 +68,12 @@ def append(
         report: list[Any] = []
         waiting.append(report)
         _produce(producer, topic, draft, report)
-        for appended in _ready(waiting, topic, done):
+        for appended in _ready(broker, waiting, topic, done):
             done += 1
             yield appended
     while waiting:
         producer.poll(0.1)
-        for appended in _ready(waiting, topic, done):
+        for appended in _ready(broker, waiting, topic, done):
             done += 1
             yield appended
 
@@ -97,7 +98,7 @@ def _produce(producer: Any, topic: str, draft: Draft, report: list[Any]) -> None
                 return
 
 
-def _ready(waiting: deque[list[Any]], topic: str, done: int) -> Iterator[Appended]:
+def _ready(broker: Broker, waiting: deque[list[Any]], topic: str, done: int) -> Iterator[Appended]:
     """The reports that have come, from the oldest on."""
     while waiting and waiting[0]:
         error, message = waiting.popleft()[0]
@@ -105,6 +106,7 @@ def _ready(waiting: deque[list[Any]], topic: str, done: int) -> Iterator[Appende
             text = f"Kafka: could not append to {topic}: {error.str()}"
             if done:
                 raise PartialError(f"{text}; {done} records were appended before", hint="append the rest anew")
-            raise KafkaError(text, hint=f"todoctl topics describe {topic}")
+            hint = f"todoctl topics describe {topic}"
+            raise failure(broker, text, hint=hint) if reach.is_silence(error) else KafkaError(text, hint=hint)
         done += 1
         yield Appended(message.topic(), message.partition(), message.offset(), message.key())

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from todoctl.adapters.kafka import columns
-from todoctl.adapters.kafka.client import SECONDS, Broker, KafkaError, Place, leaders, translated
+from todoctl.adapters.kafka.client import SECONDS, Broker, KafkaError, Place, failure, leaders, translated
 
 _BATCH = 1000  # messages; one call to librdkafka for each of them would be thirty times slower
 _PAUSE = 0.05  # seconds that a batch may take to fill, so the delay of a record that is followed
@@ -239,7 +239,7 @@ class Reader:
                 names = ", ".join(_name(place) for place in sorted(places))
                 why = self._complaint or error.message
                 message = f"Kafka: {leader}, which leads {names}, does not answer"
-                raise KafkaError(message, detail=(why,), hint="todoctl status") from error
+                raise failure(self._broker, message, (why,)) from error
             stop = self._stops[place]
             if stop is not None and stop > end:
                 message = f"Kafka: {_name(place)} ends at offset {end}, before {stop}: the topic was made anew"

@@ -15,10 +15,12 @@ from todoctl.adapters.kafka.client import (
     Place,
     administrator,
     api,
+    failure,
     offsets,
     partitions,
     translated,
 )
+from todoctl.adapters.kafka.reach import is_silence
 from todoctl.adapters.kafka.reader import Reader, reached
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -159,8 +161,10 @@ def produce(
         )
         producer.flush(SECONDS + 1)
     if not delivered or delivered[0][0] is not None:
-        reason = delivered[0][0] if delivered else "no answer"
-        raise KafkaError(f"Kafka: could not produce to {topic}: {reason}", hint="todoctl status")
+        error = delivered[0][0] if delivered else None
+        message = f"Kafka: could not produce to {topic}: {error.str() if error else 'no answer'}"
+        is_silent = error is None or is_silence(error)
+        raise failure(broker, message) if is_silent else KafkaError(message, hint="todoctl status")
     return delivered[0][1].partition(), delivered[0][1].offset()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from todoctl.adapters.kafka.client import Place
 from todoctl.adapters.kafka.records import Record
 from todoctl.core.dlq.decisions import Ledger, Operator, State
 from todoctl.core.dlq.filters import Filter
-from todoctl.operations.dlq.desk import Desk, every_record, letters, open_desk, read_ledger
+from todoctl.core.dlq.foreign import UNREADABLE
+from todoctl.errors import RefusedError
+from todoctl.operations.dlq.desk import Desk, every_record, letters, open_desk, read_ledger, refuse_made_anew
 from todoctl.operations.dlq.holding import BATCH, Clock, Holder, holding
 from todoctl.operations.dlq.planning import chunks
+
+_SHOWN = 20  # letters that a message names
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,9 @@ def purge(desk: Desk, wanted: Filter, archive: Path, me: Operator, *, clock: Clo
 
     Kafka deletes from the beginning of a partition only: a purged letter behind one that isn't stays where it is, and
     doesn't show. Where no letter is meant there is no archive.
+
+    Raises:
+        RefusedError: an archive can't keep a letter as it is, or the topic was made anew; see also `holding`.
     """
     with holding(desk, me, clock=clock, take_over=take_over) as holder:
         archived = _archive(desk, holder.ledger, wanted, archive)
@@ -79,20 +87,38 @@ def _archive(desk: Desk, ledger: Ledger, wanted: Filter, path: Path) -> int:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, count = path.with_name(f".{path.name}.partial"), 0
+    inexact: list[str] = []
     try:
         with partial.open("wb") as file:
             with gzip.GzipFile(fileobj=file, filename="", mode="wb", mtime=0) as stream:
                 for record, letter, state in every_record(desk, ledger, wanted):
                     if wanted.matches(letter, state):
+                        if any(name == UNREADABLE for name, _ in record.headers):
+                            inexact.append(letter.name)
                         stream.write(_archived(desk, record))
                         count += 1
             file.flush()
             os.fsync(file.fileno())
+        _refuse_inexact(inexact)
         if count:
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+def _refuse_inexact(names: Sequence[str]) -> None:
+    if names:
+        shown = " ".join(names[:_SHOWN])
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise RefusedError(
+            f"nothing was purged: no archive could keep {len(names)} letters as they are",
+            detail=(
+                "a header of each has a name that is not UTF-8; Kafka's client gives none of their headers then",
+                f"{shown}{more}",
+            ),
+            hint=f"put them aside, then purge the others: todoctl dlq park {shown}",
+        )
 
 
 def _archived(desk: Desk, record: Record) -> bytes:
@@ -116,12 +142,15 @@ def _base64(data: bytes | None) -> str | None:
 
 def _delete(desk: Desk, ledger: Ledger) -> int:
     """Delete the purged letters that lie before every other one of their partition; gives how many offsets went."""
+    refuse_made_anew(desk)
     wanted: dict[Place, int] = {}
     for (topic, partition), (start, end) in desk.ranges.items():
         first = _first_kept(desk, ledger, (topic, partition), start, end)
         if first > start:
             wanted[topic, partition] = first
     if wanted:
+        # Looking through a million letters took a while, and offsets are all that the deletion knows.
+        refuse_made_anew(desk)
         topics.delete_before(desk.broker, wanted)
     return sum(first - desk.ranges[place][0] for place, first in wanted.items())
 

@@ -87,6 +87,22 @@ def require_decisions(desk: Desk) -> None:
         )
 
 
+def refuse_made_anew(desk: Desk) -> None:
+    """Return while the topics are those that the desk was opened for.
+
+    Raises:
+        RefusedError: one was deleted since, or made anew: its offsets mean other records.
+    """
+    now = topics.ids(desk.broker, list(desk.topic_ids))
+    for name, known in desk.topic_ids.items():
+        if now.get(name) != known:
+            what = "made anew" if name in now else "deleted"
+            raise RefusedError(
+                f"the topic {name} was {what} since its letters were looked at; nothing of what is there now was touched",
+                hint="todoctl dlq list",
+            )
+
+
 def letters(desk: Desk, ledger: Ledger, wanted: Filter) -> Iterator[tuple[Letter, State]]:
     """The letters that the filter means, by partition and offset."""
     for letter, state in every_letter(desk, ledger, wanted):

@@ -24,7 +24,7 @@ from todoctl.core.dlq.decisions import (
     decision_records,
 )
 from todoctl.errors import PartialError, RefusedError
-from todoctl.operations.dlq.desk import Desk, largest_messages, read_ledger, require_decisions
+from todoctl.operations.dlq.desk import Desk, largest_messages, read_ledger, refuse_made_anew, require_decisions
 
 # One for replay, park and purge: whoever takes it fences the one before.
 TRANSACTIONAL_ID = "todoctl-dlq"
@@ -89,7 +89,8 @@ def holding(desk: Desk, me: Operator, *, clock: Clock, take_over: bool = False) 
     """Hold the dead letters: former transactions are settled, and every decision of theirs is known.
 
     Raises:
-        RefusedError: another operator works on them, or took them over meanwhile; the message names that one.
+        RefusedError: another operator works on them, or took them over meanwhile; the message names that one. Or a topic
+            was made anew since the desk was opened.
         PartialError: the broker went away; what was committed stays, the same command goes on.
     """
     require_decisions(desk)
@@ -98,6 +99,7 @@ def holding(desk: Desk, me: Operator, *, clock: Clock, take_over: bool = False) 
     try:
         smallest = min(largest_messages(desk).values())
         with Transactions(desk.broker, TRANSACTIONAL_ID, batch_bytes=smallest) as transactions:
+            refuse_made_anew(desk)
             # Whoever held the id is fenced now, so nothing can be added behind what is read here.
             holder = Holder(desk, transactions, me, read_ledger(desk), clock)
             holder.announce(is_done=False)

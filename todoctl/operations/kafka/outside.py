@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from todoctl.adapters.kafka.client import Broker
 from todoctl.adapters.secrets import Secrets
+from todoctl.errors import UsageError
 from todoctl.settings import KafkaSettings, Settings
 
 
@@ -13,8 +14,9 @@ def configured(settings: Settings, section: KafkaSettings, environ: Mapping[str,
     """The broker that the environment's own `kafka` section describes.
 
     Raises:
-        UsageError: a file or a secret that it refers to is not there.
+        UsageError: a file or a secret that it refers to is not there, or it does not say how to log in.
     """
+    _require_login(settings.name, section)
     secrets = Secrets(environ, context=settings.environment.context, namespace=settings.environment.namespace)
     given = {
         "bootstrap.servers": section.bootstrap,
@@ -27,3 +29,15 @@ def configured(settings: Settings, section: KafkaSettings, environ: Mapping[str,
         "ssl.key.location": section.key_file and settings.file(section.key_file),
     }
     return Broker({key: value for key, value in given.items() if value}, name=settings.name)
+
+
+def _require_login(name: str, section: KafkaSettings) -> None:
+    """librdkafka, left alone, speaks of Kerberos."""
+    if not section.security_protocol.startswith("SASL"):
+        return
+    needed = ("sasl_mechanism", "username", "password")
+    if missing := [key for key in needed if getattr(section, key) is None]:
+        raise UsageError(
+            f"[environments.{name}.kafka] says {section.security_protocol}, and no {' or '.join(missing)}",
+            hint="add them to todoctl.toml, or say another security_protocol: SSL or PLAINTEXT; todoctl env show",
+        )

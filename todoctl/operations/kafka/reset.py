@@ -56,10 +56,11 @@ def execute(broker: Broker, group: str, moves: Sequence[Move]) -> None:
     """Commit the targets and see them.
 
     Raises:
-        RefusedError: a member has connected meanwhile.
+        RefusedError: since the plan a member has connected, somebody else has committed, or a topic was made anew.
         TodoctlError: the broker took them and does not show them.
     """
     _refuse_busy(broker, group)
+    _refuse_outdated(broker, group, moves)
     targets: dict[Place, int] = {(move.topic, move.partition): move.target for move in moves}
     groups.commit(broker, group, targets)
     if groups.committed(broker, group, list(targets)) != targets:
@@ -76,6 +77,34 @@ def _refuse_busy(broker: Broker, name: str) -> None:
             detail=tuple(f"{member}: {_held(member)}" for member in group.who),
             hint=f"stop them, then: todoctl groups reset {name} …",
         )
+
+
+def _refuse_outdated(broker: Broker, group: str, moves: Sequence[Move]) -> None:
+    """What was agreed to is said in records to read again or never, which holds from where the group stood only."""
+    places = [(move.topic, move.partition) for move in moves]
+    now = groups.committed(broker, group, places)
+    marks = records.watermarks(broker, sorted({move.topic for move in moves}), read_committed=False)
+    changed = []
+    for move in moves:
+        place = (move.topic, move.partition)
+        start, end = marks.get(place, (0, -1))
+        if now[place] != move.current:
+            changed.append(
+                f"{move.topic}/{move.partition}: {_stands(move.current)} in the plan, {_stands(now[place])} now"
+            )
+        elif not start <= move.target <= end:
+            has = f"has the offsets {start} to {end}" if end >= 0 else "is gone"
+            changed.append(f"{move.topic}/{move.partition}: was to {move.target}, and {has} now")
+    if changed:
+        raise RefusedError(
+            f"the plan for {group} no longer fits; nothing was changed",
+            detail=tuple(changed),
+            hint=f"look at a new plan: todoctl groups reset {group} …",
+        )
+
+
+def _stands(offset: int | None) -> str:
+    return "never committed" if offset is None else f"at {offset}"
 
 
 def _held(member: groups.Member) -> str:
