@@ -37,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--schemathesis-cases", type=int, default=0, help="requests that Schemathesis makes (a few hundred; 20000)"
     )
+    group.addoption(
+        "--schemathesis-minutes", type=float, default=20, help="when it ends for a service at the latest (%(default)s)"
+    )
     group.addoption("--attack-packets", type=int, default=3000, help="malformed socket packets (%(default)s; 100000)")
     group.addoption("--kill-clients", type=int, default=6, help="clients that write (%(default)s; 20)")
     group.addoption("--kill-seed", type=int, default=1, help="repeat another mix of writes (%(default)s)")

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from services.api.fields import Description, Instant, Offset, Priority, Status, Tag, Tags, Title, Zone
 from services.common.moments import Moment
+from services.common.numbers import WholeNumber
 from todoctl.core.recurrence import RecurrenceRule
 
 # A bigint's last value; no id, version or cursor lies beyond it.
 LARGEST = 2**63 - 1
 # JSON Schema's "date-time" demands an offset.
-_WALL_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?$"
+_WALL_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?$"
 
-Id = Annotated[int, Field(ge=1, le=LARGEST)]
+
+def _wall_time(value: object) -> object:
+    # pydantic would read a number as seconds, and a date as its midnight.
+    if isinstance(value, str) and re.fullmatch(_WALL_TIME, value):
+        return value
+    raise ValueError("is wall time in the series' zone: a date and a time without an offset")
+
+
+Id = Annotated[WholeNumber, Field(ge=1, le=LARGEST)]
+_WallTime = Annotated[datetime, BeforeValidator(_wall_time), WithJsonSchema({"type": "string", "pattern": _WALL_TIME})]
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 
 _NEW_TASK: dict[str, Any] = {
@@ -86,7 +97,7 @@ class TaskEdit(Body):
     zone: Zone = "UTC"
     reminder_offset: Offset | None = None
     recurrence_rule: RecurrenceRule | None = None
-    version: Annotated[int, Field(ge=1, le=LARGEST)] | None = Field(
+    version: Annotated[WholeNumber, Field(ge=1, le=LARGEST)] | None = Field(
         None, description="The version this edit is based on; 409 if the task has another one by now."
     )
 
@@ -104,19 +115,12 @@ class NextOccurrence(Body):
     predecessor_task_id: Id
     user_id: Id
     series_id: Id
-    due_local: Annotated[datetime, WithJsonSchema({"type": "string", "pattern": _WALL_TIME})]
+    due_local: _WallTime
     due_date: Instant
-    index: Annotated[int, Field(ge=2, le=2**31 - 1)]
+    index: Annotated[WholeNumber, Field(ge=2, le=2**31 - 1)]
     occurred_at: Moment
     correlation_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     causation_event_id: UUID | None = None
-
-    @field_validator("due_local")
-    @classmethod
-    def _wall_time(cls, value: datetime) -> datetime:
-        if value.tzinfo is not None:
-            raise ValueError("due_local is wall time in the series' zone, so it takes no offset")
-        return value
 
 
 class TaskView(BaseModel):
@@ -179,7 +183,7 @@ class HeadsOf(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_ids: list[Annotated[int, Field(ge=1, le=LARGEST)]] = Field(max_length=1000)
+    user_ids: list[Id] = Field(max_length=1000)
 
 
 class Heads(BaseModel):

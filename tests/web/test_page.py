@@ -256,6 +256,7 @@ def test_an_edit_that_met_another_is_shown_and_decided(site: Site) -> None:
     site.call(page, "PATCH", path, {"title": "Plan Z"})
     expect(conflict).to_be_visible(timeout=15_000)
     page.get_by_role("button", name="Take theirs").click()
+    page.get_by_role("button", name="Discard and take theirs").click()
     expect(page.get_by_label("Title", exact=True)).to_have_value("Plan Z")
 
 

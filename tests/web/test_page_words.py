@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -61,6 +62,57 @@ def test_what_was_typed_is_asked_for_before_it_goes(site: Site, leave: Callable[
     expect(page.locator("#editor")).to_be_hidden()
     _details(page)
     expect(page.locator("#f-title")).to_have_value("")
+
+
+def _met_another(site: Site, page: Page, typed: str) -> dict[str, Any]:
+    """A task in the dialog that was changed elsewhere meanwhile, `typed` in its title."""
+    task = site.task(page, title="Plan")
+    page.get_by_role("button", name="Edit: Plan").click(timeout=15_000)
+    page.locator("#f-title").fill(typed)
+    site.call(page, "PATCH", f"/api/tasks/{task['id']}", {"title": "Plan of others"})
+    expect(page.locator("#conflict")).to_be_visible(timeout=15_000)
+    return task
+
+
+def test_taking_theirs_asks_for_what_was_typed(site: Site) -> None:
+    """Keeping is the first answer; what is taken then is theirs as it is when the answer is given."""
+    page = site.joined()
+    task = _met_another(site, page, "An hour of words")
+    ask = page.get_by_role("dialog", name="Discard your changes?")
+    theirs = page.get_by_role("button", name="Take theirs", exact=True)
+    theirs.click()
+    expect(ask.get_by_role("button", name="Keep editing")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(ask).to_be_hidden()
+    expect(page.locator("#f-title")).to_have_value("An hour of words")
+    expect(theirs).to_be_focused()
+    theirs.click()
+    site.call(page, "PATCH", f"/api/tasks/{task['id']}", {"title": "Plan, once more"})
+    expect(page.locator("#conflict-fields")).to_contain_text("once more", timeout=15_000)
+    ask.get_by_role("button", name="Discard and take theirs").click()
+    expect(page.locator("#f-title")).to_have_value("Plan, once more")
+    expect(page.locator("#conflict")).to_be_hidden()
+
+
+def test_taking_theirs_does_not_ask_for_nothing(site: Site) -> None:
+    """Nothing was typed: there is nothing to lose."""
+    page = site.joined()
+    _met_another(site, page, "Plan")
+    page.get_by_role("button", name="Take theirs").click()
+    expect(page.locator("#f-title")).to_have_value("Plan of others")
+    expect(page.locator("#confirm")).to_be_hidden()
+
+
+def test_theirs_that_was_deleted_during_the_question_is_not_taken(site: Site) -> None:
+    """What was typed stays and can be saved as a new task."""
+    page = site.joined()
+    task = _met_another(site, page, "An hour of words")
+    page.get_by_role("button", name="Take theirs").click()
+    site.call(page, "DELETE", f"/api/tasks/{task['id']}")
+    expect(page.locator("#editor-error")).to_contain_text("deleted elsewhere", timeout=15_000)
+    page.get_by_role("button", name="Discard and take theirs").click()
+    expect(page.locator("#f-title")).to_have_value("An hour of words")
+    expect(page.get_by_role("button", name="Save as a new task")).to_be_visible()
 
 
 @pytest.mark.parametrize("leave", _WAYS_OUT)

@@ -65,10 +65,19 @@ class Stand:
                 path = f"/internal/users/by-email/{name}@example.org/role"
                 answer = self.http.put(self.url("auth", path), json={"role": role}, headers=SIDECAR)
                 assert answer.status_code == 200, answer.text
-            answer = self.http.post(self.url("auth", "/api/auth/login"), json=account)
-            assert answer.status_code == 200, answer.text
-            self.tokens[name] = answer.json()["access_token"]
+            self.tokens[name] = self._log_in(account)
         return self.tokens[name]
+
+    def fresh_token(self, name: str, *, role: str = "user") -> str:
+        """A token that has its whole life before it."""
+        self.token(name, role=role)
+        self.tokens[name] = self._log_in({"email": f"{name}@example.org", "password": PASSWORD})
+        return self.tokens[name]
+
+    def _log_in(self, account: dict[str, str]) -> str:
+        answer = self.http.post(self.url("auth", "/api/auth/login"), json=account)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
 
     def bearer(self, name: str = "ann") -> dict[str, str]:
         """The header of a user's request."""

@@ -44,7 +44,7 @@ export class Editor {
       this.#save();
     });
     $("conflict-mine").addEventListener("click", () => this.#mine());
-    $("conflict-theirs").addEventListener("click", () => this.open(this.#theirs));
+    $("conflict-theirs").addEventListener("click", () => this.#takeTheirs());
   }
 
   /** Open for a task, or for a new one with what is known of it; the dialog gives the focus back when it closes. */
@@ -138,9 +138,9 @@ export class Editor {
     this.#shut();
   }
 
-  #mayDiscard() {
+  #mayDiscard(yes = "Discard") {
     const title = this.#task ? "Discard your changes?" : "Discard this new task?";
-    return ask({ title, words: ["What you entered is not saved."], yes: "Discard", no: "Keep editing" });
+    return ask({ title, words: ["What you entered is not saved."], yes, no: "Keep editing" });
   }
 
   #shut() {
@@ -245,6 +245,13 @@ export class Editor {
     if (mine.due_date !== undefined) $("f-due").dataset.shown = "theirs";
     this.#showConflict(null);
     this.#save();
+  }
+
+  /** Show the task as it is now; what was typed goes only when somebody says so. */
+  async #takeTheirs() {
+    if (this.unsaved && !(await this.#mayDiscard("Discard and take theirs"))) return;
+    // It may have been deleted, or the session have ended, while somebody was asked.
+    if (this.#theirs && $("editor").open) this.open(this.#theirs);
   }
 
   #fail(words) {

@@ -139,6 +139,9 @@ async def test_an_edit_of_an_older_version_is_refused(api: Api) -> None:
         refused = await api.call("PATCH", path, json={"title": "c"}, headers={"if-match": tag})
         assert refused.status_code == 412
     assert (await api.call("PATCH", path, json={"title": "c", "version": 1})).status_code == 409
+    for version in (True, "2", 2.5, 0):
+        unread = await api.call("PATCH", path, json={"title": "c", "version": version})
+        assert [error["field"] for error in unread.json()["errors"]] == ["version"]
     assert (await api.call("POST", path + "/complete", headers={"if-match": '"1"'})).status_code == 412
     assert (await api.call("DELETE", path, headers={"if-match": '"7", "8"'})).status_code == 412
     kept = await api.call("GET", path)

@@ -67,9 +67,10 @@ async def test_heads_of_many_users_come_at_once(changed: Api) -> None:
     assert answer.json() == {"heads": {"7": 5, "8": 1}}
 
 
-@pytest.mark.parametrize("body", [{}, {"user_ids": [0]}, {"user_ids": [2**63]}, {"user_ids": list(range(1, 1002))}])
-async def test_a_question_that_does_not_fit_is_refused(api: Api, body: dict[str, Any]) -> None:
+@pytest.mark.parametrize("ids", [None, [0], [2**63], [True], ["7"], [7.5], list(range(1, 1002))])
+async def test_a_question_that_does_not_fit_is_refused(api: Api, ids: list[Any] | None) -> None:
     """The field is named."""
+    body = {} if ids is None else {"user_ids": ids}
     answer = await api.http.post("/internal/heads", json=body, headers=INTERNAL)
     assert answer.status_code == 422
     assert "user_ids" in answer.text

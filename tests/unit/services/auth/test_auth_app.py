@@ -321,6 +321,18 @@ async def test_user_details(auth: Auth) -> None:
     }
 
 
+async def test_details_of_many_users(auth: Auth) -> None:
+    """Who there is, of those who were asked for; an id is a whole number, not what might be read as one."""
+    answers = [await auth.post("register", **{**ANN, "email": f"{name}@example.org"}) for name in ("ann", "bob")]
+    first, second = (answer.json()["id"] for answer in answers)
+    answer = await auth.http.post("/internal/user-lookups", json={"ids": [second, 2**62, first]}, headers=INSIDE)
+    assert sorted(user["id"] for user in answer.json()["users"]) == [first, second]
+    for wrong in (True, "1", 1.5, 0, None):
+        refused = await auth.http.post("/internal/user-lookups", json={"ids": [wrong]}, headers=INSIDE)
+        assert refused.status_code == 422
+        assert [error["field"] for error in refused.json()["errors"]] == ["ids.0"]
+
+
 async def test_a_role_is_granted_and_revoked(auth: Auth) -> None:
     """The role counts from the next login on; only the two roles exist, and only for users that exist."""
     await auth.post("register", **ANN)
