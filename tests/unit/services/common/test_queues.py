@@ -71,15 +71,14 @@ def test_it_does_what_asyncio_s_own_does(steps: list[str]) -> None:
         seen: list[Any] = []
         getting: list[asyncio.Task[Any]] = []
         for number, step in enumerate(steps):
+            await _settled()  # asyncio's own lets who has just come take what was meant for who waits
             if step == "put":
                 made.put_nowait(number)
             elif step == "get":
                 getting.append(asyncio.create_task(_got(made)))
             elif step == "cancel" and getting:
-                await _settled()  # one who was given an item has it
                 getting[number % len(getting)].cancel()
             else:
-                await _settled()
                 seen.append([each.result() if each.done() and not each.cancelled() else None for each in getting])
         await _settled()
         seen.append((made.qsize(), [each.done() and not each.cancelled() for each in getting]))

@@ -66,8 +66,10 @@ class Process:
     def end(self) -> str:
         """Its output, once it has ended."""
         self.http.close()
-        output, _ = self.process.communicate(timeout=15)
-        return output
+        try:
+            return self.process.communicate(timeout=60)[0]
+        finally:
+            self.process.kill()
 
 
 @pytest.fixture
