@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from services.api.fields import Description, Instant, Offset, Priority, Status, Tag, Tags, Title, Zone
 from services.common.moments import Moment
-from services.common.numbers import WholeNumber
+from services.common.numbers import WholeNumber, WrittenNumber
 from todoctl.core.recurrence import RecurrenceRule
 
 # A bigint's last value; no id, version or cursor lies beyond it.
@@ -208,8 +208,8 @@ class TaskQuery(BaseModel):
     due_to: Instant | None = Field(None, description="Due before this instant.")
     sort: Literal["created_at", "due_date", "priority"] = "created_at"
     order: Literal["asc", "desc"] = "asc"
-    offset: int = Field(0, ge=0, le=LARGEST)
-    limit: int = Field(50, ge=1, le=200)
+    offset: WrittenNumber = Field(0, ge=0, le=LARGEST)
+    limit: WrittenNumber = Field(50, ge=1, le=200)
 
 
 class TaskSearch(TaskQuery):
@@ -223,8 +223,8 @@ class ChangeQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    since: Annotated[int, Field(ge=0, le=LARGEST)] = 0
-    limit: Annotated[int, Field(ge=1, le=500)] = 200
+    since: Annotated[WrittenNumber, Field(ge=0, le=LARGEST)] = 0
+    limit: Annotated[WrittenNumber, Field(ge=1, le=500)] = 200
 
 
 class ReminderStanding(BaseModel):

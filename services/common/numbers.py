@@ -1,11 +1,14 @@
-"""Whole numbers in JSON bodies: pydantic would read true as 1 and "7" as 7."""
+"""Whole numbers as clients give them; pydantic alone would read true as 1 and 1_0 as 10."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticKnownError
+
+_DIGITS = re.compile(r"-?[0-9]+")
 
 
 def json_number(value: object) -> object:
@@ -15,4 +18,14 @@ def json_number(value: object) -> object:
     return value
 
 
+def written_number(value: object) -> object:
+    """`value` if it is no text, or one of digits only: 1_0, 1.0 and a blank before it are nobody's usual way."""
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise PydanticKnownError("int_parsing")
+    return value
+
+
+# In a JSON body.
 WholeNumber = Annotated[int, BeforeValidator(json_number)]
+# In an address.
+WrittenNumber = Annotated[int, BeforeValidator(written_number)]

@@ -199,6 +199,22 @@ def test_the_skip_link_leads_past_the_top(site: Site) -> None:
     expect(page.locator("#main")).to_be_focused()
 
 
+def test_large_letters_fit_a_phone(site: Site) -> None:
+    """Twice as large nothing is cut off at a side, the skip link stays away until it is wanted, and boxes stay round."""
+    page = site.joined(width=390, height=844)
+    for number in range(26):
+        site.task(page, title=f"Task {number}", tags=["a-long-name-of-a-tag-that-is-wrapped"])
+    expect(page.locator("#pages")).to_be_visible(timeout=15_000)
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    expect(page.locator(".skip")).not_to_be_in_viewport()
+    page.get_by_role("button", name="Details…").click()
+    page.locator("#f-due").fill("2031-12-31T10:00")
+    page.locator("#f-frequency").select_option("daily")
+    sizes = "[...document.querySelectorAll('.ends [type=radio]')].map((n) => n.getBoundingClientRect().width)"
+    assert len(set(page.evaluate(sizes))) == 1
+
+
 def test_news_are_announced(site: Site) -> None:
     """State, result and count are live regions; errors are alerts."""
     page = site.joined()

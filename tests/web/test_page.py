@@ -236,6 +236,21 @@ def test_the_page_outlives_its_services(site: Site) -> None:
         expect(page.locator("#offline")).to_be_hidden()
 
 
+def test_what_is_told_again_stands_there_once(site: Site) -> None:
+    """The newer one takes the older one's place."""
+    page = site.joined()
+    site.task(page, title="Milk")
+    tick = page.get_by_role("checkbox", name="Complete: Milk")
+    tick.wait_for()
+    page.context.set_offline(True)
+    expect(page.locator("#offline")).to_be_visible()
+    for _ in range(3):
+        tick.click()
+        expect(tick).not_to_be_checked()
+    expect(page.locator("#toasts > *")).to_have_count(1)
+    expect(page.locator("#toasts")).to_have_text("You are offline; try again when you are back.")
+
+
 def test_an_edit_that_met_another_is_shown_and_decided(site: Site) -> None:
     """Both sides are shown; mine over theirs keeps what only they touched, theirs takes all of theirs."""
     page = site.joined()
@@ -256,7 +271,7 @@ def test_an_edit_that_met_another_is_shown_and_decided(site: Site) -> None:
     site.call(page, "PATCH", path, {"title": "Plan Z"})
     expect(conflict).to_be_visible(timeout=15_000)
     page.get_by_role("button", name="Take theirs").click()
-    page.get_by_role("button", name="Discard and take theirs").click()
+    page.get_by_role("dialog", name="Discard your changes?").get_by_role("button", name="Take theirs").click()
     expect(page.get_by_label("Title", exact=True)).to_have_value("Plan Z")
 
 

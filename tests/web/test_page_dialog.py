@@ -124,6 +124,10 @@ def test_a_failure_is_seen_from_the_bottom_of_the_dialog(site: Site) -> None:
     error = page.locator("#editor-error")
     expect(error).to_contain_text("Nothing is lost")
     assert error.evaluate(_IN_SIGHT)
+    page.context.set_offline(False)
+    expect(error).to_have_text("The server answers again. Nothing is lost: save again.", timeout=30_000)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#editor")).to_be_hidden()
 
 
 def test_large_letters_fit_the_dialogs_of_a_phone(site: Site) -> None:

@@ -89,7 +89,7 @@ def test_taking_theirs_asks_for_what_was_typed(site: Site) -> None:
     theirs.click()
     site.call(page, "PATCH", f"/api/tasks/{task['id']}", {"title": "Plan, once more"})
     expect(page.locator("#conflict-fields")).to_contain_text("once more", timeout=15_000)
-    ask.get_by_role("button", name="Discard and take theirs").click()
+    ask.get_by_role("button", name="Take theirs").click()
     expect(page.locator("#f-title")).to_have_value("Plan, once more")
     expect(page.locator("#conflict")).to_be_hidden()
 
@@ -110,7 +110,7 @@ def test_theirs_that_was_deleted_during_the_question_is_not_taken(site: Site) ->
     page.get_by_role("button", name="Take theirs").click()
     site.call(page, "DELETE", f"/api/tasks/{task['id']}")
     expect(page.locator("#editor-error")).to_contain_text("deleted elsewhere", timeout=15_000)
-    page.get_by_role("button", name="Discard and take theirs").click()
+    page.get_by_role("dialog", name="Discard your changes?").get_by_role("button", name="Take theirs").click()
     expect(page.locator("#f-title")).to_have_value("An hour of words")
     expect(page.get_by_role("button", name="Save as a new task")).to_be_visible()
 

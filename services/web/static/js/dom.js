@@ -58,5 +58,7 @@ export function toast(words, kind = "", button = null) {
   };
   if (button) note.append(" ", el("button", { type: "button", onclick: pressed }, button.words));
   else setTimeout(() => note.remove(), kind === "bad" ? 9000 : 4500);
+  // Said again it takes the place of what still stands there.
+  for (const said of [...$("toasts").children]) if (said.textContent === note.textContent) said.remove();
   $("toasts").append(note);
 }

@@ -27,6 +27,8 @@ export class Editor {
   #suspended = false;
   // Deleted elsewhere: what is here can be saved as a new task only.
   #gone = false;
+  // Whether the last save failed because nobody answered.
+  #away = false;
   // How the fields were when there was nothing to lose; null while the dialog is closed for good.
   #untouched = null;
   // Which opening a save belongs to: its answer may come after the next one.
@@ -203,7 +205,10 @@ export class Editor {
     else if (error.fields?.length) {
       const homeless = fields.complain(error.fields);
       this.#fail(homeless.map(({ field, message }) => `${field}: ${message}`).join("; "));
-    } else this.#fail(navigator.onLine === false ? "You are offline. Nothing is lost: save again when you are back." : `${error.message} Nothing is lost: save again.`);
+    } else {
+      this.#fail(navigator.onLine === false ? "You are offline. Nothing is lost: save again when you are back." : `${error.message} Nothing is lost: save again.`);
+      this.#away = !(error instanceof Problem);
+    }
   }
 
   async #conflict() {
@@ -249,12 +254,18 @@ export class Editor {
 
   /** Show the task as it is now; what was typed goes only when somebody says so. */
   async #takeTheirs() {
-    if (this.unsaved && !(await this.#mayDiscard("Discard and take theirs"))) return;
+    if (this.unsaved && !(await this.#mayDiscard("Take theirs"))) return;
     // It may have been deleted, or the session have ended, while somebody was asked.
     if (this.#theirs && $("editor").open) this.open(this.#theirs);
   }
 
+  /** The server answers again: words that ask to wait for it are out of date. */
+  back() {
+    if (this.#away) this.#fail("The server answers again. Nothing is lost: save again.");
+  }
+
   #fail(words) {
+    this.#away = false;
     $("editor-error").textContent = words;
     $("editor-error").hidden = !words;
   }

@@ -116,6 +116,7 @@ function tellState(state) {
     box.title = more;
     box.querySelector(".words").textContent = words;
   }
+  if (state !== "offline") editor.back();
   $("offline").hidden = state !== "offline";
   $("offline").textContent = state === "offline" ? offlineWords() : "";
 }

@@ -142,6 +142,10 @@ PARAMETERS = [
     ("limit=201", "limit"),
     ("limit=" + "9" * 5000, "limit"),
     ("limit=ten", "limit"),
+    ("limit=1_0", "limit"),
+    ("limit=1.0", "limit"),
+    ("limit=+1", "limit"),
+    ("offset=%D9%A3", "offset"),
     ("offset=-1", "offset"),
     (f"offset={LARGEST + 1}", "offset"),
     ("sort=password", "sort"),
@@ -225,7 +229,7 @@ async def test_a_body_over_the_limit_is_413(api: Api, announced: bool) -> None:
 
 async def test_an_id_that_can_not_be_one_is_422(api: Api) -> None:
     """An id is a whole number that fits into the database."""
-    for task_id in ("0", "-1", "1.5", "abc", "%00", str(LARGEST + 1), "9" * 5000, "1;2"):
+    for task_id in ("0", "-1", "1.5", "1.0", "1_0", "+1", "%201", "abc", "%00", str(LARGEST + 1), "9" * 5000, "1;2"):
         for method, suffix in (("GET", ""), ("DELETE", ""), ("POST", "/complete"), ("POST", "/reopen")):
             response = await api.call(method, f"/api/tasks/{task_id}{suffix}")
             assert response.status_code == 422, task_id
