@@ -206,7 +206,9 @@ def test_uninstall_refuses_while_something_depends_on_it(desk: Desk, tmp_path: P
         desk.cluster.kubectl("delete", "kafkatopic", "left", "--namespace=default")
     # Namespaces of tests before this one may still be going.
     kinds = "kafkas,kafkatopics,kafkausers"
-    until(lambda: not desk.cluster.kubectl("get", kinds, "-A", "-o", "name"), "nothing of Strimzi's is left", seconds=180)
+    until(
+        lambda: not desk.cluster.kubectl("get", kinds, "-A", "-o", "name"), "nothing of Strimzi's is left", seconds=180
+    )
     unasked = desk.run("uninstall", "strimzi")
     assert unasked.code == 8
     assert "add --yes" in unasked.err
