@@ -19,6 +19,7 @@ from todoctl.core.dlq.filters import Filter
 from todoctl.core.dlq.foreign import UNREADABLE
 from todoctl.errors import RefusedError
 from todoctl.operations.dlq.desk import Desk, every_record, letters, open_desk, read_ledger, refuse_made_anew
+from todoctl.operations.dlq.files import named
 from todoctl.operations.dlq.holding import BATCH, Clock, Holder, holding
 from todoctl.operations.dlq.planning import chunks
 
@@ -89,7 +90,7 @@ def _archive(desk: Desk, ledger: Ledger, wanted: Filter, path: Path) -> int:
     partial, count = path.with_name(f".{path.name}.partial"), 0
     inexact: list[str] = []
     try:
-        with partial.open("wb") as file:
+        with named(path), partial.open("wb") as file:
             with gzip.GzipFile(fileobj=file, filename="", mode="wb", mtime=0) as stream:
                 for record, letter, state in every_record(desk, ledger, wanted):
                     if wanted.matches(letter, state):

@@ -16,6 +16,7 @@ from todoctl.core.dlq.plan import ACTS, Entry, PlanHeader, Target
 from todoctl.core.dlq.planning import Edit, Planner
 from todoctl.errors import RefusedError
 from todoctl.operations.dlq.desk import Desk, largest_messages, letters, read_ledger
+from todoctl.operations.dlq.files import named
 from todoctl.operations.dlq.originals import find_originals
 
 _CHUNK = 5000
@@ -51,7 +52,7 @@ def make_plan(desk: Desk, request: PlanRequest, me: Operator) -> Iterator[Entry 
     seen = hashlib.sha256()
     lines = request.path.with_name(f".{request.path.name}.lines")
     try:
-        with lines.open("wb") as stream:
+        with named(request.path), lines.open("wb") as stream:
             for entry in _entries(desk, request, planner):
                 line = entry.encode()
                 seen.update(line)
@@ -124,7 +125,7 @@ def _join(header: PlanHeader, lines: Path, path: Path) -> None:
     """The plan appears as a whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as stream, lines.open("rb") as source:
+        with named(path), partial.open("wb") as stream, lines.open("rb") as source:
             stream.write(header.encode())
             while block := source.read(1 << 20):
                 stream.write(block)
