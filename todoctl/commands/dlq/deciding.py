@@ -55,7 +55,8 @@ def purge(
     """Archive letters with all their bytes, then make them go: nothing shows them any more.
 
     Kafka deletes from the beginning of a partition only: a purged letter behind one that stays is hidden at once and
-    deleted by a later purge, or by the topic's retention.
+    deleted by a later purge, or by the topic's retention. Nothing is purged where an archive could not keep a letter as
+    it is: one of its headers has a name that is not UTF-8. Park it, and purge the others.
     """
     wanted = _chosen(names, where, since, until, state)
     at = options.at(ctx, topic)
