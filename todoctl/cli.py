@@ -127,9 +127,22 @@ def _exit_codes(ctx: typer.Context | None = None) -> Iterator[None]:
             raise
         where = f"{error.filename}: " if error.filename else ""
         message = f"the system refused: {where}{error.strerror}"
+        if _is_output_lost():
+            message = f"the result could not be written: {error.strerror}"
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         hint = "free some space, then run the same command again" if is_full else "todoctl doctor"
         raise _failed(_REFUSED_BY_SYSTEM[error.errno](message, hint=hint), ctx) from error
+
+
+def _is_output_lost() -> bool:
+    """Whether stdout takes nothing any more; then what waits to be written there is given up, and no second error follows."""
+    try:
+        sys.stdout.write("")  # where Python does not buffer, this alone tries again what was not written
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 # A full disk or a missing permission can meet us at any file: a fact about the machine, no bug.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -210,3 +211,29 @@ def test_a_token_of_a_larger_topic_is_refused(desk: Desk) -> None:
     cluster = client.cluster_id(desk.server.client)
     ended = desk.run("topics", "tail", "task-events", "--resume", f"task-events@99:1#{cluster}")
     assert (ended.code, "made anew" in ended.err) == (1, True)
+
+
+def test_what_nobody_knows_yet_is_looked_for_by_its_plan(desk: Desk) -> None:
+    """Without `--plan` the same command makes another plan, of which these letters are no part: it said that all was well."""
+    kill(desk.server, 1, kinds=["permanent"])
+    ended = desk.run("dlq", "replay", "--yes", "--wait", "1")
+    said = re.search(r"todoctl --config \S+ -e bare dlq replay --plan (\S+): it only looks", ended.err)
+    assert (ended.code, said is not None) == (6, True), ended.err
+    again = desk.run("dlq", "replay", "--plan", said[1] if said else "", "--yes", "--wait", "1", "-o", "json")
+    assert (again.code, again.json()["decided_before"], again.json()["republished"]) == (6, 1, 1), again.err
+
+
+def test_a_reading_that_nobody_reads_any_more_ends_on_a_quiet_topic(server: KafkaServer, tmp_path: Path) -> None:
+    """`tail -f | head -n 1` waited for the next record to notice that head had ended."""
+    topic = server.topic()
+    producer = Producer(server.librdkafka)
+    producer.produce(topic, b"only")
+    assert producer.flush(30) == 0
+    follow = ("topics", "tail", topic, "--from", "beginning", "-f", "-o", "raw")
+    with for_server(tmp_path, server).start(*follow) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "only\n"
+        process.stdout.close()
+        until(lambda: process.poll() is not None, "the end of the reading", 30)
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -112,3 +113,36 @@ def test_what_an_archive_could_not_keep_is_not_purged(desk: Desk) -> None:
     assert desk.must("dlq", "purge", *ALL, "--archive", "a.gz", "--yes", "-o", "json").json()["purged"] == 8
     [left] = desk.must("dlq", "list", "--letters", "--state", "all", "-o", "json").json()
     assert left["letter"] == name
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or which("mount") is None, reason="a small disk is mounted")
+def test_a_full_disk_is_named_and_nothing_is_decided(desk: Desk, tmp_path: Path) -> None:
+    """The archive and the plan that didn't fit leave nothing behind, and the letters are as they were."""
+    kill(desk.server, 400)
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", small], check=True)
+    try:
+        for command in (("purge", *ALL, "--yes", "--archive", "small/a.gz"), ("plan", "--out", "small/plan")):
+            ended = desk.run("dlq", *command)
+            assert (ended.code, ended.out) == (1, ""), ended.err
+            assert f"the system refused: {command[-1]}: No space left on device" in ended.err
+            assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert desk.pending() == 400
+
+
+def test_an_archive_below_a_file_is_refused(desk: Desk) -> None:
+    """No folder can be made there."""
+    (desk.folder / "file").write_text("")
+    ended = desk.run("dlq", "purge", *ALL, "--yes", "--archive", "file/below/a.gz")
+    assert (ended.code, f"--archive: {desk.folder / 'file'} is no folder" in ended.err) == (2, True), ended.err
+
+
+def test_what_to_do_next_is_said_for_the_environment(desk: Desk) -> None:
+    """A copied command must not go to another environment, and a file's name is one word."""
+    kill(desk.server, 1, kinds=["permanent"])
+    ours = f"todoctl --config {desk.folder}/todoctl.toml -e bare dlq"
+    assert re.search(f"next: {ours} show ./0, {ours} plan\n", desk.must("dlq", "list").err)
+    assert f"next: {ours} replay --plan 'my plan'\n" in desk.must("dlq", "plan", "--out", "my plan").err

@@ -113,6 +113,8 @@ def test_an_unknown_id_is_looked_for_among_the_newest(look: Callable[..., Topics
     assert isinstance(found, Seen)
     assert found.user_seq == events["last"].user_seq
     assert topics_seen.records_read <= LIMIT * PARTITIONS
+    part = str(events["last"].event_id)[:8]
+    assert look(timedelta(hours=12)).find_word(part) == []
     nowhere = look(timedelta(days=9))
     assert nowhere.find_word(str(uuid4())) == []
     assert nowhere.records_read == LIMIT * PARTITIONS

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from tests.program import Program, until
+from tests.program import ROOT, Program, until
 from todoctl import __version__, errors
 
 CODES = [
@@ -485,3 +486,30 @@ def test_a_closed_stream_changes_no_exit_code(todoctl: Program, closed: str, com
     )
     assert ended.returncode == code, ended
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["--version", "env list", "env list -o json"])
+def test_a_result_that_cannot_be_written_is_said_once(todoctl: Program, command: str, unbuffered: str) -> None:
+    """On a full disk, whenever Python sees it."""
+    with Path("/dev/full").open("w") as full:
+        process = replace(todoctl, variables={"PYTHONUNBUFFERED": unbuffered}).start(*command.split(), stdout=full)
+    _, err = process.communicate(timeout=60)
+    said = "✗ the result could not be written: No space left on device\n"
+    assert (process.returncode, err.count("✗"), err.startswith(said)) == (1, 1, True), err
+
+
+def test_a_folder_that_is_gone_is_said(todoctl: Program) -> None:
+    """The shell stands in it yet."""
+    gone = "mkdir gone && cd gone && rmdir ../gone && exec "
+    command = ["sh", "-c", f"{gone}{sys.executable} -m todoctl env list"]
+    ended = subprocess.run(
+        command,
+        cwd=todoctl.folder,
+        env=todoctl.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
+    assert ended.stderr.startswith("✗ the folder that this was called in is gone\n")

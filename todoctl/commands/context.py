@@ -14,7 +14,7 @@ import typer
 
 from todoctl import screen
 from todoctl import settings as settings_module
-from todoctl.errors import RefusedError
+from todoctl.errors import RefusedError, UsageError
 from todoctl.screen import Output
 from todoctl.settings import Settings
 
@@ -43,10 +43,17 @@ def settings(ctx: typer.Context, *, environment: str | None = None) -> Settings:
     """The settings for this call; `environment` stands before the global option."""
     given = ctx.find_root().obj
     current = settings_module.load(
-        os.environ, cwd=Path.cwd(), environment=environment or given.environment, config=given.config
+        os.environ, cwd=_folder(), environment=environment or given.environment, config=given.config
     )
     ctx.find_root().meta[_CONTEXT] = current.environment.context
     return current
+
+
+def _folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("the folder that this was called in is gone", hint="cd to another one") from error
 
 
 def aimed(ctx: typer.Context, text: str) -> str:

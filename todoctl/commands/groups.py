@@ -84,7 +84,10 @@ def reset_group(
     yes: Annotated[bool, typer.Option("--yes", help="Agree to the plan.")] = False,
     output: _OUTPUT = Output.table,
 ) -> None:
-    """Move where a group reads on. The plan is shown first; refused while members are connected."""
+    """Move where a group reads on. The plan is shown first.
+
+    Refused while members are connected, and when the group has moved since the plan.
+    """
     position = _position(to)
     broker = context.broker(ctx)
     moves = reset.plan(broker, group, topic, position, frozenset(partition or ()))

@@ -112,7 +112,7 @@ def push(
     if digests is not None:
         home = registry or context.values(context.settings(ctx)).kubernetes.images.registry  # type: ignore[union-attr]
         _write(digests, values_of_digests(home.rstrip("/"), {row.service: row.digest for row in rows}))
-        screen.ok(f"todoctl deploy -f {digests} takes these images by digest")
+        screen.ok(context.aimed(ctx, f"todoctl deploy -f {digests} takes these images by digest"))
     cells = [(row.service, row.digest, ", ".join(row.tags), row.seconds) for row in rows]
     screen.show(
         [asdict(row) for row in rows],

@@ -91,7 +91,7 @@ def main(
         if older and restart_sidecars and not dry_run:
             screen.follow(sidecars.restart(site.kube, older, site.clock, now=datetime.now(UTC), seconds=timeout))
             older = sidecars.older(site.kube, operator)
-    _tell_older(older, name)
+    _tell_older(ctx, older, name)
     document = {**plan.document(), "done": not dry_run, "older_sidecars": [_row(item) for item in older]}
     screen.show(document, output, lambda: _table(plan))
     if dry_run:
@@ -154,13 +154,14 @@ def _tell(plan: Plan) -> None:
         screen.note(f"{action.change} {action.kind} {action.name}{': ' + action.detail if action.detail else ''}")
 
 
-def _tell_older(older: list[Older], name: str) -> None:
+def _tell_older(ctx: typer.Context, older: list[Older], name: str) -> None:
     for item in older:
         screen.warn(
             f"{item.kind} {item.namespace}/{item.name}: {item.pods} pods with {item.image}, new ones get {item.wanted}"
         )
     if any(item.can_restart for item in older):
-        screen.note(f"todoctl install {name} --restart-sidecars makes these pods anew, one workload after the other")
+        said = f"todoctl install {name} --restart-sidecars makes these pods anew, one workload after the other"
+        screen.note(context.aimed(ctx, said))
 
 
 def _row(item: Older) -> dict[str, Any]:

@@ -26,5 +26,6 @@ def main(
     """
     settings, there = context.settings(ctx), context.platform(ctx)
     if settings.environment.kind == "local" and (what := running.words(settings)):
-        screen.note(f"{what} runs; edits of the checkout are not in it (todoctl deploy, or todoctl up --checkout)")
+        said = f"{what} runs; edits of the checkout are not in it (todoctl deploy, or todoctl up --checkout)"
+        screen.note(context.aimed(ctx, said))
     screen.follow(there.restart(services, seconds=timeout))

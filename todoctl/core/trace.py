@@ -105,6 +105,12 @@ class Letter:
     place: Place | None
     decision: str = ""
     is_settled: bool = False
+    correlation_id: str = ""
+
+    @property
+    def ids(self) -> set[str | None]:
+        """What it can be asked for by."""
+        return {self.letter_id, self.event_id, self.correlation_id}
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,11 @@ class Seen:
     audit: AuditRow | None = None
     searched: str = ""
     is_searched: bool = True
+
+    @property
+    def ids(self) -> set[str | None]:
+        """What it can be asked for by."""
+        return {self.event_id, self.correlation_id}
 
     @property
     def identity(self) -> tuple[object, ...]:

@@ -118,4 +118,5 @@ def _letter(data: Any, place: Place | None) -> Letter | None:
         event_id=letter.event_id,
         origin=lay,
         place=place,
+        correlation_id=letter.correlation_id or "",
     )

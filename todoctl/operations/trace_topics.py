@@ -64,7 +64,7 @@ class Topics:
         return [found.get(seen.identity) or _in_vain(seen, places[seen.identity], spans, marks) for seen in wanted]
 
     def find_word(self, word: str) -> list[Seen | Letter]:
-        """Records of any topic in which the word stands, among the newest ones since the moment that was given."""
+        """What any topic has by this id, among the newest records since the moment that was given."""
         topics = [name for name, topic in self._values.topics.items() if not topic.compacted]
         try:
             marks = records.watermarks(self._open(), topics)
@@ -73,8 +73,10 @@ class Topics:
             return [
                 found
                 for record in self._scan(spans)
+                # Only such a record is worth parsing; the word may also be a part of another one's id, or of a title.
                 if word.encode() in (record.value or b"")
                 for found in _about(record)
+                if word in found.ids
             ]
         except TodoctlError as error:
             self.blind["kafka"] = error.message

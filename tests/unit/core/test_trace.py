@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 
 from tests.unit.services.records import MOMENT, event, task
 from tests.unit.sites import chart_values
-from todoctl.core import trace_found
+from todoctl.core import dead_letters, trace_found
+from todoctl.core.dead_letters import DeadLetter, Origin
 from todoctl.core.events import Event, to_cloud_event
 from todoctl.core.trace import (
     Facts,
@@ -297,6 +299,30 @@ def test_sightings_of_one_event_are_joined() -> None:
     assert one.payload["task"]["title"] == task().title
 
 
+def test_a_record_is_asked_for_by_its_ids_alone() -> None:
+    """Where a part of an id found records of others, audit had no row of them: gaps that were none."""
+    made = event("task-events")
+    seen = trace_found.in_record(Place("task-events", 2, 5), _bytes(made), 0)
+    assert seen is not None
+    assert seen.ids == {str(made.event_id), made.correlation_id}
+    letter = DeadLetter(
+        consumer="audit",
+        kind="unknown",
+        error_class="E",
+        message="m",
+        attempts=1,
+        origin=Origin(topic="task-events"),
+        value="",
+        event_id="event",
+        correlation_id="correlation",
+        failed_at=MOMENT,
+    )
+    value = json.dumps(dead_letters.to_cloud_event(letter)).encode()
+    found = trace_found.in_record(Place("dlq-events", 0, 0), value, 0)
+    assert found is not None
+    assert found.ids == {str(letter.letter_id), "event", "correlation"}
+
+
 @pytest.mark.parametrize(
     "value", [None, b"", b"{}", b"[]", b"null", b'{"data": 5}', b'{"data": {"user_id": "7"}}', b"\xff", b"[" * 100_000]
 )
@@ -307,6 +333,4 @@ def test_a_record_that_is_nothing_of_ours_is_passed_over(value: bytes | None) ->
 
 
 def _bytes(made: Event) -> bytes:
-    import json
-
     return json.dumps(to_cloud_event(made, source="/todo/api")).encode()

@@ -11,12 +11,14 @@ from todoctl.adapters.kafka import reach
 from todoctl.adapters.kafka.client import Broker, KafkaError, failure, translated
 from todoctl.errors import PartialError
 
+LARGEST_RECORD = 100 * 2**20  # bytes; no topic that one could have takes a larger one
+
 _SETTINGS = {
     # As Dapr's client does it, so that a key's records share a partition whoever made them.
     "partitioner": "fnv1a_random",
     "enable.idempotence": "true",
     "message.timeout.ms": "15000",
-    "message.max.bytes": str(100 * 2**20),  # the topic decides
+    "message.max.bytes": str(LARGEST_RECORD),  # the topic decides
     "linger.ms": "5",
     "log_level": "0",
     "socket.connection.setup.timeout.ms": "2000",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,11 +16,16 @@ from typing import Any, Self
 from todoctl.adapters.kafka.client import SECONDS, Broker, KafkaError
 from todoctl.adapters.kafka.producer import LARGEST_BATCH
 
+_SILENT = logging.getLogger("todoctl.librdkafka")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
+
 _SETTINGS = {
     "acks": "all",
     # Dapr's client puts a key where this puts it.
     "partitioner": "fnv1a_random",
-    "log_level": "0",
+    # Being fenced is fatal to librdkafka, which would say so on stderr; here it is an error like others.
+    "logger": _SILENT,
     # A broker that comes back within this time is waited for; a transaction that is left alone ends after it.
     "transaction.timeout.ms": "30000",
     "message.timeout.ms": "30000",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from todoctl import screen
+from todoctl.commands import context
 from todoctl.commands.dlq import options
 from todoctl.core.dlq.filters import Filter
 from todoctl.core.events import DEAD_LETTERS
@@ -54,11 +55,14 @@ def purge(
     """Archive letters with all their bytes, then make them go: nothing shows them any more.
 
     Kafka deletes from the beginning of a partition only: a purged letter behind one that stays is hidden at once and
-    deleted by a later purge, or by the topic's retention.
+    deleted by a later purge, or by the topic's retention. Nothing is purged where an archive could not keep a letter as
+    it is: one of its headers has a name that is not UTF-8. Park it, and purge the others.
     """
     wanted = _chosen(names, where, since, until, state)
     at = options.at(ctx, topic)
     path = archive or deciding.archive_path(options.archive_folder(at.settings), at.desk, options.now)
+    if not (there := next(folder for folder in path.absolute().parents if folder.exists())).is_dir():
+        raise UsageError(f"--archive: {there} is no folder")
     screen.confirm(f"archive {deciding.count(at.desk, wanted)} letters to {path} and purge them?", yes=yes)
     if path.exists():
         raise RefusedError(f"{path} is there already", hint="say another file with --archive")
@@ -68,7 +72,8 @@ def purge(
         shown, output, lambda: screen.pairs({name: "-" if value is None else value for name, value in shown.items()})
     )
     if not done.letters:
-        screen.note("no such letter: there is nothing to archive; todoctl dlq list shows what there is")
+        said = "no such letter: there is nothing to archive; todoctl dlq list shows what there is"
+        screen.note(context.aimed(ctx, said))
 
 
 def _chosen(names: Any, where: Any, since: Any, until: Any, state: str) -> Filter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from todoctl import screen
 from todoctl.commands.dlq import options
 from todoctl.core.dlq.outcomes import VERDICTS, Outcomes
-from todoctl.core.dlq.plan import PlanHeader
 from todoctl.errors import PartialError, VerdictError
 from todoctl.operations.dlq import running
 from todoctl.operations.dlq.replaying import Progress
@@ -37,7 +37,7 @@ def execute(at: options.At, request: running.ReplayRequest, output: Output) -> N
         board.update("replay", "ready", _told(progress), time.monotonic() - began)
     rows: list[dict[str, Any]] = []
     outcomes = _judged(at, request, rows, output) if request.seconds else None
-    _show_outcome(header, progress, outcomes, rows, output)
+    _show_outcome(request, progress, outcomes, rows, output)
 
 
 def _judged(at: options.At, request: running.ReplayRequest, rows: list[dict[str, Any]], output: Output) -> Outcomes:
@@ -75,11 +75,15 @@ def _take(step: running.Judged, rows: list[dict[str, Any]], output: Output) -> N
 
 
 def _show_outcome(
-    header: PlanHeader, progress: Progress, outcomes: Outcomes | None, rows: list[dict[str, Any]], output: Output
+    request: running.ReplayRequest,
+    progress: Progress,
+    outcomes: Outcomes | None,
+    rows: list[dict[str, Any]],
+    output: Output,
 ) -> None:
     counts = {name: dict(found) for name, found in outcomes.counts.items()} if outcomes else {}
     done = {
-        "plan": header.id,
+        "plan": request.header.id,
         "replayed": progress.replayed,
         "covered": progress.covered,
         "parked": progress.parked,
@@ -97,7 +101,9 @@ def _show_outcome(
     if outcomes.unknown or progress.orphaned:
         raise PartialError(
             f"of {outcomes.unknown} deliveries nobody knows yet whether they were processed",
-            hint="todoctl status, then run the same command again: it only looks, nothing is published twice",
+            # Without --plan the same command would make another plan, of which these letters are no part.
+            hint=f"todoctl status, then todoctl dlq replay --plan {shlex.quote(str(request.path))}: "
+            "it only looks, nothing is published twice",
         )
 
 

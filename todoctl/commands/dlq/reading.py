@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from todoctl import screen
+from todoctl.commands import context
 from todoctl.commands.dlq import options
 from todoctl.core.dlq import edits
 from todoctl.core.dlq.decisions import Decision, State
@@ -51,7 +52,7 @@ def list_letters(
     groups = Groups()
     for letter, found in every_letter(at.desk, ledger, Filter()):
         groups.add(letter, found, counts=wanted.matches(letter, found))
-    _write_groups(groups, output)
+    _write_groups(ctx, groups, output)
 
 
 def show(
@@ -96,7 +97,7 @@ def stats(ctx: typer.Context, topic: options.TOPIC = DEAD_LETTERS, output: optio
     screen.show(whole, output, lambda: _write_stats(whole))
 
 
-def _write_groups(groups: Groups, output: Output) -> None:
+def _write_groups(ctx: typer.Context, groups: Groups, output: Output) -> None:
     rows, now = groups.rows(), options.now()
     screen.show([_group(group, now) for group in rows], output, lambda: _write_group_table(rows, now))
     if output is not Output.table:
@@ -104,7 +105,7 @@ def _write_groups(groups: Groups, output: Output) -> None:
     totals = ", ".join(f"{count} {state}" for state, count in groups.totals().items() if count) or "none at all"
     screen.note(f"letters: {totals}")
     if rows:
-        screen.note(f"next: todoctl dlq show {rows[0].example}, todoctl dlq plan")
+        screen.note(context.aimed(ctx, f"next: todoctl dlq show {rows[0].example}, todoctl dlq plan"))
 
 
 def _write_group_table(rows: list[Group], now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from todoctl import screen
-from todoctl.commands import timeouts
+from todoctl.commands import context, timeouts
 from todoctl.commands.dlq import options
 from todoctl.commands.dlq.editing import ByHand
 from todoctl.commands.dlq.outcome import execute
@@ -84,7 +85,7 @@ def plan(
     shown = {**header.model_dump(mode="json"), "path": str(path)}
     screen.show(shown, output, lambda: _write_plan(header))
     screen.ok(f"plan {header.id} is written to {path}")
-    screen.note(f"next: todoctl dlq replay --plan {path}")
+    screen.note(context.aimed(ctx, f"next: todoctl dlq replay --plan {shlex.quote(str(path))}"))
     if by_hand:
         by_hand.end()
 

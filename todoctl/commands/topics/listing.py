@@ -31,7 +31,7 @@ def list_topics(
     layout = topics.layout(broker)
     names = [name for name in layout if everything or not name.startswith("__")]
     specs = topics.specs(broker, names)
-    marks = _marks(broker, {name: layout[name] for name in names})
+    marks = _marks(ctx, broker, {name: layout[name] for name in names})
     unlike = {change.topic for change in apply.plan(broker, wanted_topics(chart))}
     ours = set(chart.topics)
     rows: list[dict[str, Any]] = [
@@ -65,7 +65,7 @@ def describe(
     parts = topics.layout(broker).get(topic)
     if parts is None:
         raise client.KafkaError(f"Kafka: there is no topic {topic!r}", hint="todoctl topics list")
-    marks = _marks(broker, {topic: parts})
+    marks = _marks(ctx, broker, {topic: parts})
     partitions = [
         asdict(part) | dict(zip(("start", "end"), marks.get((topic, part.number), (None, None)), strict=True))
         for part in parts
@@ -81,7 +81,9 @@ def describe(
     screen.show(found, output, lambda: _table(found))
 
 
-def _marks(broker: Broker, layout: Mapping[str, tuple[topics.Partition, ...]]) -> dict[Place, tuple[int, int]]:
+def _marks(
+    ctx: typer.Context, broker: Broker, layout: Mapping[str, tuple[topics.Partition, ...]]
+) -> dict[Place, tuple[int, int]]:
     """Where partitions begin and end; one without a leader has nobody who knows, and is named on stderr."""
     led: list[Place] = []
     lost: list[Place] = []
@@ -90,7 +92,8 @@ def _marks(broker: Broker, layout: Mapping[str, tuple[topics.Partition, ...]]) -
             (led if part.leader >= 0 else lost).append((topic, part.number))
     if lost:
         names = ", ".join(f"{topic}/{number}" for topic, number in lost)
-        screen.warn(f"no broker leads {names}: nobody can read or write there (todoctl status)")
+        said = f"no broker leads {names}: nobody can read or write there (todoctl status)"
+        screen.warn(context.aimed(ctx, said))
     return records.marks(broker, client.administrator(broker), led) if led else {}
 
 

@@ -16,6 +16,7 @@ from typing import IO, Annotated, Any
 import typer
 
 from todoctl import screen
+from todoctl.adapters.kafka.producer import LARGEST_RECORD
 from todoctl.commands import context
 from todoctl.core.positions import is_topic_name
 from todoctl.errors import UsageError
@@ -119,11 +120,24 @@ def _values(inputs: list[tuple[str, IO[bytes]]], *, whole: bool, tombstone: bool
     for name, stream in inputs:
         stream.seek(0)
         if whole:
-            yield name, stream.read()
+            yield name, _short(stream.read(LARGEST_RECORD + 1), name)
             continue
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(_lines(stream), 1):
+            _short(line, f"{name} line {number}")
             if value := line.removesuffix(b"\n").removesuffix(b"\r"):
                 yield f"{name} line {number}", value
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Each line with its end; of one that is too long the beginning: a dump without ends of line would be the whole memory."""
+    while line := stream.readline(LARGEST_RECORD + 1):
+        yield line
+
+
+def _short(value: bytes, place: str) -> bytes:
+    if len(value) > LARGEST_RECORD:
+        raise UsageError(f"{place}: it is longer than {LARGEST_RECORD} bytes, which no topic takes")
+    return value
 
 
 def _header(text: str) -> tuple[str, bytes]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -205,6 +207,8 @@ def _read(reading: Reading, write: Write, *, is_array: bool) -> None:
                 count += len(batch)
                 if interrupted():
                     break
+                if not batch:
+                    _end_without_reader()
         except TodoctlError:
             _close(count, is_array=is_array)
             _say_how_to_go_on(reading, count)
@@ -213,6 +217,21 @@ def _read(reading: Reading, write: Write, *, is_array: bool) -> None:
         _say_how_to_go_on(reading, count)
         if interrupted():
             raise KeyboardInterrupt
+
+
+def _end_without_reader() -> None:
+    """Whoever read us has ended (`| head -n 1`): a quiet topic would let us wait for the next record to notice it.
+
+    Raises:
+        BrokenPipeError: nobody reads stdout any more.
+    """
+    looked = select.poll()
+    try:
+        looked.register(sys.stdout.fileno(), 0)
+    except OSError:
+        return  # no stream of the system's
+    if any(event & select.POLLERR for _, event in looked.poll(0)):
+        raise BrokenPipeError
 
 
 def _close(count: int, *, is_array: bool) -> None:

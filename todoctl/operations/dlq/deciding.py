@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from todoctl.core.dlq.filters import Filter
 from todoctl.core.dlq.foreign import UNREADABLE
 from todoctl.errors import RefusedError
 from todoctl.operations.dlq.desk import Desk, every_record, letters, open_desk, read_ledger, refuse_made_anew
+from todoctl.operations.dlq.files import new_file
 from todoctl.operations.dlq.holding import BATCH, Clock, Holder, holding
 from todoctl.operations.dlq.planning import chunks
 
@@ -81,29 +81,19 @@ def _decide(holder: Holder, wanted: Filter, action: State) -> int:
 
 
 def _archive(desk: Desk, ledger: Ledger, wanted: Filter, path: Path) -> int:
-    """One line for each letter with all its bytes, on the disk before anything is decided; gives how many.
-
-    The archive appears as a whole or not at all: half of one would stand in the way of the next attempt.
-    """
+    """One line for each letter with all its bytes, on the disk before anything is decided; gives how many."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, count = path.with_name(f".{path.name}.partial"), 0
-    inexact: list[str] = []
-    try:
-        with partial.open("wb") as file:
-            with gzip.GzipFile(fileobj=file, filename="", mode="wb", mtime=0) as stream:
-                for record, letter, state in every_record(desk, ledger, wanted):
-                    if wanted.matches(letter, state):
-                        if any(name == UNREADABLE for name, _ in record.headers):
-                            inexact.append(letter.name)
-                        stream.write(_archived(desk, record))
-                        count += 1
-            file.flush()
-            os.fsync(file.fileno())
+    count, inexact = 0, list[str]()
+    with new_file(path) as file:
+        with gzip.GzipFile(fileobj=file.stream, filename="", mode="wb", mtime=0) as stream:
+            for record, letter, state in every_record(desk, ledger, wanted):
+                if wanted.matches(letter, state):
+                    if any(name == UNREADABLE for name, _ in record.headers):
+                        inexact.append(letter.name)
+                    stream.write(_archived(desk, record))
+                    count += 1
         _refuse_inexact(inexact)
-        if count:
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        file.is_wanted = count > 0
     return count
 
 

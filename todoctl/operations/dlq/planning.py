@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TypeVar
 
 from todoctl.adapters.kafka import records
@@ -16,6 +17,7 @@ from todoctl.core.dlq.plan import ACTS, Entry, PlanHeader, Target
 from todoctl.core.dlq.planning import Edit, Planner
 from todoctl.errors import RefusedError
 from todoctl.operations.dlq.desk import Desk, largest_messages, letters, read_ledger
+from todoctl.operations.dlq.files import named, new_file
 from todoctl.operations.dlq.originals import find_originals
 
 _CHUNK = 5000
@@ -49,18 +51,17 @@ def make_plan(desk: Desk, request: PlanRequest, me: Operator) -> Iterator[Entry 
     targets = _targets(desk, request)
     planner = Planner(targets, largest_messages(desk), request.max_returns, request.edit, request.takes_invalid)
     seen = hashlib.sha256()
-    lines = request.path.with_name(f".{request.path.name}.lines")
-    try:
-        with lines.open("wb") as stream:
-            for entry in _entries(desk, request, planner):
-                line = entry.encode()
-                seen.update(line)
-                stream.write(line)
-                yield entry
+    with named(request.path), TemporaryFile(dir=request.path.parent) as lines:
+        for entry in _entries(desk, request, planner):
+            line = entry.encode()
+            seen.update(line)
+            lines.write(line)
+            yield entry
         header = _header(desk, request, me, planner, seen.hexdigest())
-        _join(header, lines, request.path)
-    finally:
-        lines.unlink(missing_ok=True)
+        lines.seek(0)
+        with new_file(request.path) as file:
+            file.stream.write(header.encode())
+            shutil.copyfileobj(lines, file.stream, 2**20)
     yield header
 
 
@@ -118,21 +119,6 @@ def _header(desk: Desk, request: PlanRequest, me: Operator, planner: Planner, di
         digest="",
     )
     return header.model_copy(update={"digest": header.seal(digest)})
-
-
-def _join(header: PlanHeader, lines: Path, path: Path) -> None:
-    """The plan appears as a whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as stream, lines.open("rb") as source:
-            stream.write(header.encode())
-            while block := source.read(1 << 20):
-                stream.write(block)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def chunks(items: Iterable[_T], size: int, weight: Callable[[_T], int] = lambda _: 0) -> Iterator[list[_T]]:
