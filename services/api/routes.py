@@ -23,13 +23,13 @@ from services.api.schemas import (
     TaskView,
 )
 from services.api.writes import Answer, Apply, Check, Ticket, no_such_task
-from services.common.numbers import WrittenNumber
+from services.common.numbers import AS_WRITTEN
 from services.common.openapi import refusals, task_answers
 from services.common.strict import StrictRoute
 
 router = APIRouter(prefix="/api", responses=refusals(429), route_class=StrictRoute)
 
-TaskId = Annotated[WrittenNumber, Path(ge=1, le=LARGEST)]
+TaskId = Annotated[int, Path(ge=1, le=LARGEST), AS_WRITTEN]
 _JSON = [Depends(json_only)]
 _TOLD = task_answers(200)
 

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from services.api.fields import Description, Instant, Offset, Priority, Status, Tag, Tags, Title, Zone
 from services.common.moments import Moment
-from services.common.numbers import WholeNumber, WrittenNumber
+from services.common.numbers import AS_JSON, AS_WRITTEN
 from todoctl.core.recurrence import RecurrenceRule
 
 # A bigint's last value; no id, version or cursor lies beyond it.
@@ -27,7 +27,7 @@ def _wall_time(value: object) -> object:
     raise ValueError("is wall time in the series' zone: a date and a time without an offset")
 
 
-Id = Annotated[WholeNumber, Field(ge=1, le=LARGEST)]
+Id = Annotated[int, Field(ge=1, le=LARGEST), AS_JSON]
 _WallTime = Annotated[datetime, BeforeValidator(_wall_time), WithJsonSchema({"type": "string", "pattern": _WALL_TIME})]
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 
@@ -97,7 +97,7 @@ class TaskEdit(Body):
     zone: Zone = "UTC"
     reminder_offset: Offset | None = None
     recurrence_rule: RecurrenceRule | None = None
-    version: Annotated[WholeNumber, Field(ge=1, le=LARGEST)] | None = Field(
+    version: Annotated[int, Field(ge=1, le=LARGEST), AS_JSON] | None = Field(
         None, description="The version this edit is based on; 409 if the task has another one by now."
     )
 
@@ -117,7 +117,7 @@ class NextOccurrence(Body):
     series_id: Id
     due_local: _WallTime
     due_date: Instant
-    index: Annotated[WholeNumber, Field(ge=2, le=2**31 - 1)]
+    index: Annotated[int, Field(ge=2, le=2**31 - 1), AS_JSON]
     occurred_at: Moment
     correlation_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     causation_event_id: UUID | None = None
@@ -208,8 +208,8 @@ class TaskQuery(BaseModel):
     due_to: Instant | None = Field(None, description="Due before this instant.")
     sort: Literal["created_at", "due_date", "priority"] = "created_at"
     order: Literal["asc", "desc"] = "asc"
-    offset: WrittenNumber = Field(0, ge=0, le=LARGEST)
-    limit: WrittenNumber = Field(50, ge=1, le=200)
+    offset: Annotated[int, AS_WRITTEN] = Field(0, ge=0, le=LARGEST)
+    limit: Annotated[int, AS_WRITTEN] = Field(50, ge=1, le=200)
 
 
 class TaskSearch(TaskQuery):
@@ -223,8 +223,8 @@ class ChangeQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    since: Annotated[WrittenNumber, Field(ge=0, le=LARGEST)] = 0
-    limit: Annotated[WrittenNumber, Field(ge=1, le=500)] = 200
+    since: Annotated[int, Field(ge=0, le=LARGEST), AS_WRITTEN] = 0
+    limit: Annotated[int, Field(ge=1, le=500), AS_WRITTEN] = 200
 
 
 class ReminderStanding(BaseModel):

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from services.common.delivery import LARGEST_ID
 from services.common.moments import Moment
-from services.common.numbers import WrittenNumber
+from services.common.numbers import AS_WRITTEN
 
-Identity = Annotated[WrittenNumber, Field(ge=1, lt=LARGEST_ID)]
+Identity = Annotated[int, Field(ge=1, lt=LARGEST_ID), AS_WRITTEN]
 # PostgreSQL has no NUL in text.
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
@@ -31,8 +31,8 @@ class LogQuery(BaseModel):
     event_id: UUID | None = None
     since: Moment | None = Field(None, alias="from")
     until: Moment | None = Field(None, alias="to")
-    offset: Annotated[WrittenNumber, Field(ge=0, le=10_000_000)] = 0
-    limit: Annotated[WrittenNumber, Field(ge=1, le=500)] = 50
+    offset: Annotated[int, Field(ge=0, le=10_000_000), AS_WRITTEN] = 0
+    limit: Annotated[int, Field(ge=1, le=500), AS_WRITTEN] = 50
 
     @field_validator("until")
     @classmethod

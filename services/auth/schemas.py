@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from services.auth.handlers import normalise_email
 from services.auth.models import User
-from services.common.numbers import json_number
+from services.common.numbers import AS_JSON
 from todoctl.core.recurrence import zone
 
 
@@ -89,7 +89,7 @@ class UserDetails(Account):
 class UserIds(_Request):
     """Users to look up at once."""
 
-    ids: list[Annotated[UserId, BeforeValidator(json_number)]] = Field(max_length=500)
+    ids: list[Annotated[UserId, AS_JSON]] = Field(max_length=500)
 
 
 class FoundUsers(BaseModel):

@@ -89,6 +89,26 @@ def test_every_refusal_is_described(running: Stand, service: str) -> None:
             _validator(document, schema).validate(example)
 
 
+@pytest.mark.parametrize("service", NAMES)
+def test_every_number_has_its_bounds(running: Stand, service: str) -> None:
+    """In JSON Schema's words, not in those of the models."""
+    document = running.apps[service].openapi()
+    for schema in _schemas(document):
+        assert not {"ge", "gt", "le", "lt"} & set(schema), schema
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            schema = set(parameter["schema"])
+            bounded = "minimum" in schema and schema & {"maximum", "exclusiveMaximum"}
+            assert parameter["schema"].get("type") != "integer" or bounded, (name, parameter)
+
+
+def _schemas(part: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(part, dict):
+        yield part
+    for member in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from _schemas(member)
+
+
 def _fits(document: dict[str, Any], media: dict[str, Any]) -> None:
     _validator(document, media["schema"]).validate(media["example"])
 
