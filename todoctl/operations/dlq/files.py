@@ -67,11 +67,16 @@ def _alone(partial: Path, path: Path) -> Iterator[BinaryIO]:
                 ) from error
             except OSError:
                 pass  # some network's file system has no locks
-            with suppress(FileNotFoundError):
-                if partial.stat().st_ino == os.fstat(stream.fileno()).st_ino:
-                    yield stream
-                    return
+            if _is_named(stream, partial):
+                yield stream
+                return
             # Whoever had it before has just ended and taken its name away: what is open has none any more.
+
+
+def _is_named(stream: BinaryIO, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return path.stat().st_ino == os.fstat(stream.fileno()).st_ino
+    return False
 
 
 def _name(partial: Path, path: Path) -> None:

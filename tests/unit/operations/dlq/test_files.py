@@ -72,3 +72,10 @@ def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
         file.stream.write(b"short")
     assert path.read_bytes() == b"short"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_writer_misses_is_the_writer_s_own_error(tmp_path: Path) -> None:
+    """A file that is not there while another one is written is no reason to begin anew."""
+    with pytest.raises(FileNotFoundError, match="missing"), new_file(tmp_path / "a"):
+        (tmp_path / "missing").read_bytes()
+    assert list(tmp_path.iterdir()) == []
