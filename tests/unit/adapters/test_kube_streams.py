@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 
 import pytest
+from websockets.frames import Opcode
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
+from websockets.utils import accept_key
 
 from tests.program import until
 from todoctl.adapters.kube.access import Access
@@ -143,6 +147,42 @@ def test_close_ends_what_is_open(server: ApiServer) -> None:
     streams.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def test_a_goodbye_that_nobody_answers_ends_with_the_rest() -> None:
+    """The API server may be busy: its end of the connection is closed all the same, and at once."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        access = Access("test", f"http://127.0.0.1:{listening.getsockname()[1]}", authorization=lambda: "Bearer token")
+        streams = Streams(access)
+        link = socket.create_connection(("127.0.0.1", streams.forward(lambda: TARGET)), timeout=10)
+        silent, _ = listening.accept()
+        with silent, link:
+            silent.settimeout(10)
+            _accept(silent)
+            link.sendall(b"x")
+            assert silent.recv(1024)[0] & 0x0F == Opcode.BINARY
+            link.close()
+            assert silent.recv(1024)[0] & 0x0F == Opcode.CLOSE
+            streams.close()
+            with suppress(ConnectionResetError):
+                assert silent.recv(1) == b""
+
+
+def _accept(link: socket.socket) -> None:
+    """Agree to speak WebSocket, and say nothing more."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += link.recv(1024)
+    key = re.search(rb"Sec-WebSocket-Key: (.*)\r", head)
+    assert key is not None
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {accept_key(key[1].decode())}",
+        "Sec-WebSocket-Protocol: v4.channel.k8s.io",
+    ]
+    link.sendall("\r\n".join([*lines, "", ""]).encode())
 
 
 def test_a_program_says_what_it_says(server: ApiServer, streams: Streams) -> None:

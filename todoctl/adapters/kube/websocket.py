@@ -48,7 +48,16 @@ async def opened(access: Access, path: str, query: list[tuple[str, str]]) -> Asy
     try:
         yield link
     finally:
+        await _closed(link)
+
+
+async def _closed(link: Any) -> None:
+    """Say goodbye and wait for the answer; the library leaves the connection open when that waiting is cancelled."""
+    try:
         await link.close()
+    except asyncio.CancelledError:
+        link.transport.abort()
+        raise
 
 
 def _tls(access: Access) -> dict[str, Any]:
