@@ -237,3 +237,14 @@ def test_a_reading_that_nobody_reads_any_more_ends_on_a_quiet_topic(server: Kafk
         until(lambda: process.poll() is not None, "the end of the reading", 30)
         assert process.stderr is not None
         assert (process.returncode, process.stderr.read()) == (0, "")
+
+
+def test_a_plan_for_another_topic_is_refused(desk: Desk) -> None:
+    """By its name: what was said was that letters are gone which nobody had looked for."""
+    kill(desk.server, 1, kinds=["permanent"])
+    desk.plan()
+    ended = desk.replay("plan.jsonl", "--topic", "reminders")
+    assert (ended.code, "the plan is for the letters of dlq-events, not of reminders" in ended.err) == (8, True), (
+        ended.err
+    )
+    assert desk.pending() == 1

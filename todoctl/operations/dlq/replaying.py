@@ -100,6 +100,9 @@ def check_plan(desk: Desk, header: PlanHeader) -> None:
     Raises:
         RefusedError: with what differs.
     """
+    if header.topic != desk.topic:
+        hint = f"todoctl dlq replay --topic {header.topic} --plan …"
+        raise RefusedError(f"the plan is for the letters of {header.topic}, not of {desk.topic}", hint=hint)
     partitions = {name: desk.values.topics[name].partitions for name in header.targets if name in desk.values.topics}
     if foreign := set(header.targets) - set(partitions):
         raise RefusedError(f"the platform does not own: {', '.join(sorted(foreign))}", hint="todoctl topics list")
