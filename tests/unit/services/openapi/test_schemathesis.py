@@ -22,8 +22,9 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 SHARES = {"api": 10, "auth": 5, "audit": 4, "recurring": 1, "notification": 1, "sync": 1}
 # Of the first round, for each operation and phase; examples and coverage are the same in every round.
 EXAMPLES = 6
-# Of each round after it. Stateful testing ends by itself long before thousands, so a long run is made of rounds.
-MORE = ("--phases", "fuzzing,stateful", "--max-examples", "100")
+# A longer run goes deep: a round of a hundred examples never comes to [true] in the place of [1], one of a thousand does.
+# Stateful testing ends by itself long before, so there are rounds.
+DEEP = ("--phases", "fuzzing,stateful", "--max-examples")
 INTERRUPTED = 130
 
 
@@ -48,7 +49,7 @@ def test_no_answer_contradicts_the_document(
     run = Run(running, service, tmp_path / "schemathesis.log", 60 * pytestconfig.option.schemathesis_minutes)
     made = run.round("--max-examples", str(EXAMPLES))
     while made < wanted and not run.is_over:
-        made += run.round(*MORE)
+        made += run.round(*DEEP, str(max(100, wanted // 10)))
     print(f"{service}: {made} of {wanted} cases{', its time is over' if run.is_over else ''}")
 
 
