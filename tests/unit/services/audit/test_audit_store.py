@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from services.audit.chains import extend
 from services.audit.entries import Entry, letter_entry
 from services.audit.store import AuditLog
 from services.common.database import Database, DatabaseUnavailable
@@ -102,6 +103,28 @@ async def test_two_batches_at_once_on_one_chain_make_one_chain(database: Databas
     assert sum(counts) == 30
     assert len(rows(todo)) == 30
     assert verify(todo) is None
+
+
+async def test_a_batch_waits_for_its_chain_before_it_looks_where_it_ends(
+    database: Database, todo: TodoDatabase
+) -> None:
+    """Else it would go on from an end that is none any more, and have to begin anew each time."""
+    batch = entries(7)
+    log = AuditLog(database, clock=FakeClock())
+    await log.append(batch[:1])
+    async with await psycopg.AsyncConnection.connect(todo.url("audit")) as link:
+        await extend(link, {(batch[0].topic, batch[0].partition): batch[1:4]}, FakeClock()())
+        waiting = asyncio.create_task(log.append(batch[4:]))
+        with psycopg.connect(todo.admin_url, autocommit=True) as looking:
+            async with asyncio.timeout(10):
+                while not (held := looking.execute(_HELD).fetchall()):  # noqa: ASYNC110 - the server tells nobody
+                    await asyncio.sleep(0.01)
+        assert "FROM audit.chain_heads" in held[0][0]
+    assert await waiting == 3
+    assert verify(todo) is None
+
+
+_HELD = "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 async def test_many_writers_on_many_chains_with_shared_events(database: Database, todo: TodoDatabase) -> None:
