@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, compress
+from itertools import accumulate, chain, compress
 from operator import ne, or_
 from typing import Any
 
@@ -21,6 +21,9 @@ from todoctl.operations.kafka.filters import Test
 
 _MOST = 48 * 2**20  # bytes of values kept back in all
 _MOST_RECORDS = 200_000  # and how many records
+_DENSE = 4  # records of one place and one millisecond, from which on it is quicker to move them together
+
+Run = tuple[list[int], list[Any]]  # messages in the order of their times
 
 
 @dataclass
@@ -104,20 +107,14 @@ class Merger:
         return self._merge(lambda held: bisect_right(held.times, bound))
 
     def _merge(self, count: Callable[[_Held], int]) -> list[Any]:
-        times: list[int] = []
-        messages: list[Any] = []
-        sources = 0
+        runs: list[Run] = []
         for held in self._held.values():
             taken = count(held) if held.times else 0
             if taken:
-                sources += 1
-                times += held.times[:taken]
-                messages += held.messages[:taken]
+                runs.append((held.times[:taken], held.messages[:taken]))
                 held.size -= sum(held.sizes[:taken])
                 del held.times[:taken], held.sizes[:taken], held.messages[:taken]
-        if sources > 1:
-            messages = [messages[at] for at in sorted(range(len(times)), key=times.__getitem__)]
-            times.sort()
+        times, messages = one_run(runs)
         return columns.Timed(messages, times) if self._are_own else messages
 
     def _mind_memory(self) -> None:
@@ -133,6 +130,27 @@ class Merger:
             if fresh := ahead - self._paused:
                 self._reader.pause(fresh)
                 self._paused |= fresh
+
+
+def one_run(runs: Sequence[Run]) -> Run:
+    """One run of several, of which each is in order; what has the same time keeps the order of the runs."""
+    if len(runs) == 1:
+        return runs[0]
+    times = list(chain.from_iterable(run[0] for run in runs))
+    moments = sorted(set(times))
+    if len(moments) * len(runs) * _DENSE > len(times):
+        messages = list(chain.from_iterable(run[1] for run in runs))
+        order = sorted(range(len(times)), key=times.__getitem__)
+        return sorted(times), list(map(messages.__getitem__, order))
+    # Of a busy topic many records have the same millisecond: they are taken together.
+    times.sort()
+    messages, places = [], [0] * len(runs)
+    for moment in moments:
+        for number, (known, found) in enumerate(runs):
+            end = bisect_right(known, moment, places[number])
+            messages += found[places[number] : end]
+            places[number] = end
+    return times, messages
 
 
 def in_order(messages: list[Any]) -> list[Any]:

@@ -13,7 +13,7 @@ from tests.unit.operations.kafka.messages import message
 from todoctl.adapters.kafka import columns
 from todoctl.adapters.kafka.client import Place
 from todoctl.adapters.kafka.reader import Reader
-from todoctl.operations.kafka.merge import Merger, in_order
+from todoctl.operations.kafka.merge import Merger, in_order, one_run
 
 
 @dataclass
@@ -168,3 +168,23 @@ def test_a_finished_pile_is_put_in_order() -> None:
     """All at once the order is the same."""
     pile = [message(at=5), message(at=3, offset=1), message(topic="u", at=4), message(topic="u", at=6, offset=1)]
     assert [(one.topic(), one.offset()) for one in in_order(pile)] == [("u", 0), ("t", 0), ("t", 1), ("u", 1)]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.lists(st.integers(0, 3), max_size=60).map(sorted),
+            st.lists(st.integers(0, 10**6), max_size=20).map(sorted),
+        ),
+        max_size=4,
+    )
+)
+def test_runs_are_merged_as_by_a_stable_sort(runs: list[list[int]]) -> None:
+    """Whether many records share a millisecond, as on a busy topic, or none do."""
+    named = [(times, [(number, at) for at in range(len(times))]) for number, times in enumerate(runs)]
+    every = sorted(
+        ((time, name) for times, names in named for time, name in zip(times, names, strict=True)),
+        key=lambda pair: pair[0],
+    )
+    times, names = one_run(named)
+    assert list(zip(times, names, strict=True)) == every
