@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.live.broker import KafkaServer, kafka_server
+from tests.live.desk import Desk, remake
 from tests.program import Ended
 
 
@@ -147,3 +148,17 @@ def own_kafka() -> Iterator[KafkaServer]:
     """A broker of the test's own, to be stopped, paused or killed."""
     with kafka_server() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[KafkaServer]:
+    """A broker of the module's own, whose topics may have the platform's names."""
+    with kafka_server() as found:
+        yield found
+
+
+@pytest.fixture
+def desk(server: KafkaServer, tmp_path: Path) -> Desk:
+    """The platform's topics, made anew and empty."""
+    remake(server)
+    return Desk(server, tmp_path)

@@ -5,27 +5,23 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from io import BytesIO
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.live import replayer
-from tests.live.broker import KafkaServer, kafka_server
+from tests.live.broker import KafkaServer
+from tests.live.desk import Desk, remake
 from tests.live.letters import KINDS, WITH_ORIGIN, Dead, event, kill, make_topics
-from tests.program import Ended, until
+from tests.program import until
 from tests.unit.sites import chart_values
 from todoctl.adapters.kafka import client, records, topics
 from todoctl.adapters.kafka.transactions import FencedError, Sends, Transactions, UnsettledError
@@ -38,84 +34,6 @@ from todoctl.operations.dlq.desk import open_desk
 from todoctl.operations.dlq.planned import with_letters
 
 _SEED = 20261126
-
-
-@dataclass(frozen=True)
-class Desk:
-    """A broker with the platform's topics, and todoctl as its user runs it."""
-
-    server: KafkaServer
-    folder: Path
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """The command, started in the desk's folder."""
-        config = self.folder / "todoctl.toml"
-        config.write_text(
-            '[environments.bare]\nkind = "kubernetes"\n[environments.bare.kafka]\n'
-            f'bootstrap = "{self.server.address}"\nsecurity_protocol = "PLAINTEXT"\n'
-        )
-        hidden = {"TODOCTL_ENVIRONMENT", "TODOCTL_CONFIG", "TODOCTL_HOME", "EDITOR", "VISUAL"}
-        environ = {name: value for name, value in os.environ.items() if name not in hidden}
-        return subprocess.Popen(
-            [sys.executable, "-m", "todoctl", "--config", str(config), "-e", "bare", *arguments],
-            env=environ | {"TODOCTL_HOME": str(self.folder / "home"), "TZ": "UTC", "PYTHONPATH": str(Path.cwd())},
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *arguments: str) -> Ended:
-        """The command, ended."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=300)
-        return Ended(process.returncode, out, err)
-
-    def must(self, *arguments: str) -> Ended:
-        """The command, ended with exit code 0."""
-        result = self.run(*arguments)
-        assert result.code == 0, f"todoctl {' '.join(arguments)} ended with {result.code}:\n{result.err}\n{result.out}"
-        return result
-
-    def plan(self, name: str = "plan.jsonl", *arguments: str) -> dict[str, Any]:
-        """A plan's header; the file is called `name`."""
-        return dict(self.must("dlq", "plan", "--out", name, *arguments, "-o", "json").json())
-
-    def replay(self, name: str = "plan.jsonl", *arguments: str) -> Ended:
-        """A replay of that plan which doesn't wait for consumers: there are none."""
-        return self.run("dlq", "replay", "--plan", name, "--yes", "--wait", "0", "-o", "json", *arguments)
-
-    def pending(self) -> int:
-        """How many letters are still to be decided about."""
-        return int(self.must("dlq", "stats", "-o", "json").json()["letters"]["pending"])
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaServer]:
-    """A broker whose topics have the platform's names, so it is not the one that tests share."""
-    with kafka_server() as server:
-        yield server
-
-
-@pytest.fixture
-def desk(broker: KafkaServer, tmp_path: Path) -> Desk:
-    """The platform's topics, made anew and empty."""
-    remake(broker)
-    return Desk(broker, tmp_path)
-
-
-def remake(server: KafkaServer, *names: str) -> None:
-    """Delete these topics, or all of the platform's, and make them anew."""
-    admin = client.administrator(server.client)
-    wanted = [*names] or ["task-events", "reminders", "task-updates", "dlq-events", "dlq-decisions"]
-    present = [name for name in wanted if name in topics.ids(server.client, wanted)]
-    if present:
-        for future in admin.delete_topics(present, operation_timeout=30).values():
-            future.result(60)
-        until(lambda: not topics.ids(server.client, present), f"{present} are gone", 60)
-    make_topics(server)
-    until(lambda: len(topics.ids(server.client, wanted)) == len(wanted), "the topics are there", 60)
 
 
 def committed(server: KafkaServer, topic: str = "task-events") -> list[records.Record]:

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from shutil import which
@@ -16,27 +15,13 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
-from tests.live.broker import KafkaServer, kafka_server
+from tests.live.broker import KafkaServer
+from tests.live.desk import Desk
 from tests.live.kafka_program import for_server
 from tests.live.letters import kill
-from tests.live.test_dlq import Desk, remake
 from tests.live.test_topics_live import EVENT
 from tests.program import Program, until
 from todoctl.adapters.kafka import client
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[KafkaServer]:
-    """A broker of this module's own."""
-    with kafka_server() as found:
-        yield found
-
-
-@pytest.fixture
-def desk(server: KafkaServer, tmp_path: Path) -> Desk:
-    """The platform's topics, made anew and empty."""
-    remake(server)
-    return Desk(server, tmp_path)
 
 
 def test_a_letter_of_the_year_318857_is_listed(desk: Desk) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import which
@@ -13,10 +12,10 @@ from shutil import which
 import pytest
 from confluent_kafka import Producer
 
-from tests.live.broker import KafkaServer, kafka_server
+from tests.live.broker import KafkaServer
+from tests.live.desk import Desk, remake
 from tests.live.kafka_program import for_server
 from tests.live.letters import kill
-from tests.live.test_dlq import Desk, remake
 from tests.unit.sites import chart_values
 from todoctl.adapters.kafka import records
 from todoctl.commands.dlq.options import operator
@@ -26,20 +25,6 @@ from todoctl.operations.dlq import deciding
 from todoctl.operations.dlq.desk import open_desk
 
 ALL = ("-w", "error=*")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[KafkaServer]:
-    """A broker of this module's own."""
-    with kafka_server() as found:
-        yield found
-
-
-@pytest.fixture
-def desk(server: KafkaServer, tmp_path: Path) -> Desk:
-    """The platform's topics, made anew and empty."""
-    remake(server)
-    return Desk(server, tmp_path)
 
 
 def _remake_letters(server: KafkaServer) -> None:
