@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import engineio
 from fastapi import Depends, FastAPI
@@ -89,16 +90,18 @@ def create_app(
     guard = Depends(require_app_token(settings.app_api_token))
     path, name = "/events/task-updates", "receive_task_updates"
     app.add_api_route(path, route.endpoint, methods=["POST"], dependencies=[guard], name=name, **ONE_EVENT)
-    limited = ClientLimits(
-        # Not Socket.IO's own, which does nothing but to pass all on to this.
-        engineio.ASGIApp(server.eio, engineio_path=None),
-        per_second=sync.messages_per_second,
-        message_bytes=sync.message_bytes,
-        metrics=metrics,
-    )
+    limited = _limited(server, sync, metrics)
     app.mount(_PATH, BodyLimitMiddleware(limited, limit=sync.message_bytes))
     app.state.entrance = _SocketsFirst(app, limited)
     return app
+
+
+def _limited(server: Any, sync: SyncSettings, metrics: SyncMetrics) -> ClientLimits:
+    # Not Socket.IO's own application, which does nothing but to pass all on to this.
+    transports = engineio.ASGIApp(server.eio, engineio_path=None)
+    return ClientLimits(
+        transports, per_second=sync.messages_per_second, message_bytes=sync.message_bytes, metrics=metrics
+    )
 
 
 def _route(rooms: Rooms, sidecar: Sidecar, clock: Clock, registry: CollectorRegistry) -> EventRoute:

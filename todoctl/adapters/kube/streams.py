@@ -110,19 +110,18 @@ class Streams:
         """A connection to a port of a pod; with `tls` its server must prove to be `name`."""
         path = PODS.path(target.namespace, target.pod, "portforward")
         ours, theirs = socket.socketpair()
-        self._keep(self._carry(path, target, theirs), theirs)
+        self._keep(lambda reader, writer: self._carry(path, target, reader, writer), theirs)
         return await asyncio.open_connection(sock=ours, ssl=tls, server_hostname=name if tls else None)
 
-    async def _carry(self, path: str, target: Target, end: socket.socket) -> None:
-        """Carry bytes between a socket and a pod's port until one of them ends."""
-        reader, writer = await asyncio.open_connection(sock=end)
+    async def _carry(
+        self, path: str, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Carry bytes between a connection and a pod's port until one of them ends."""
         try:
             async with opened(self._access, path, [("ports", str(target.port))]) as link:
                 await _first(_up(reader, link), self._down(link, writer))
         except TodoctlError as error:
             self.complaints.append(error.message)
-        finally:
-            await _closed(writer)
 
     async def _down(self, link: Any, writer: asyncio.StreamWriter) -> None:
         opened: set[int] = set()
@@ -176,7 +175,7 @@ class Streams:
             self._loop.remove_reader(listening)
             self._loop.call_later(_ACCEPT_AGAIN_SECONDS, self._watch, listening, handle)
             return
-        self._keep(_handled(handle, end), end)
+        self._keep(handle, end)
 
     def _watch(self, listening: socket.socket, handle: Handle) -> None:
         if listening in self._listening:
@@ -196,14 +195,15 @@ class Streams:
         except (TodoctlError, OSError) as error:
             self.complaints.append(str(error))
         finally:
+            # Neither waits for what the other one still has to send.
             await _closed(*open_ends)
 
-    def _keep(self, work: Coroutine[Any, Any, None], end: socket.socket) -> None:
-        """Run beside everything else, until it is done or all ends; `end` is closed then.
+    def _keep(self, handle: Handle, end: socket.socket) -> None:
+        """Handle a connection beside everything else, until that is done or all ends; `end` is closed then.
 
         Work that is cancelled before its first step never gets to close what it was given.
         """
-        task = self._loop.create_task(work)
+        task = self._loop.create_task(_handled(handle, end))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: end.close())
